@@ -1,0 +1,8 @@
+//! roomd
+#![allow(missing_docs)]
+
+pub mod config;
+pub mod error;
+pub mod nextcloud;
+pub mod secret;
+pub mod talk;

@@ -1,0 +1,3 @@
+//! Nextcloud, as roomd sees it. The only folder that names ureq.
+
+pub mod directory;
