@@ -4,5 +4,6 @@
 pub mod config;
 pub mod error;
 pub mod nextcloud;
+pub mod password;
 pub mod secret;
 pub mod talk;
