@@ -108,6 +108,7 @@ impl Client {
         let connect = Some(Duration::from_secs(config.connect_timeout));
         let answer = Some(Duration::from_secs(config.answer_timeout));
         // Neither timeout_global, timeout_per_call nor timeout_resolve: each of them makes ureq start a thread a call.
+        // So a look-up of the host's address takes as long as the system's resolver lets it.
         let agent = ureq::Agent::config_builder()
             .timeout_connect(connect)
             .timeout_send_request(connect)

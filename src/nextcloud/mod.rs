@@ -32,9 +32,6 @@ pub fn open(config: &Config) -> std::result::Result<Box<dyn Directory>, String> 
 }
 
 /// A Nextcloud server that is asked over HTTP.
-///
-/// Beside the errors that [`Directory`] names, a question on behalf of an asker whose credentials are no longer
-/// accepted is answered with [`Error::NotLoggedIn`].
 pub struct Nextcloud {
     client: Client,
     /// roomd itself, with the service account; `None` where none is configured.
