@@ -4,6 +4,7 @@
 pub mod config;
 pub mod error;
 pub mod nextcloud;
+pub mod password;
 pub mod presence;
 pub mod secret;
 pub mod store;
