@@ -55,6 +55,8 @@ pub enum Error {
     /// The handler must ask Nextcloud or hash a password and runs in the fast lane: run it again in the slow one.
     /// Never reaches a caller.
     NeedsSlowLane,
+    /// The lobby's time is over and it must be opened before this request goes on. Never reaches a caller.
+    LobbyTimerExpired,
     /// A fault of roomd's own, with words for the log, never for the caller.
     Internal(String),
 }
@@ -92,6 +94,7 @@ impl fmt::Display for Error {
             Error::StorageFull => f.write_str("the disk is full"),
             Error::TooManyAttempts => f.write_str("too many wrong attempts"),
             Error::NeedsSlowLane => f.write_str("needs the slow lane"),
+            Error::LobbyTimerExpired => f.write_str("the lobby's timer has expired"),
             Error::Internal(what) => write!(f, "internal error: {what}"),
         }
     }

@@ -1,11 +1,19 @@
 //! roomd
 #![allow(missing_docs)]
 
+pub mod api;
+pub mod auth;
 pub mod config;
+pub mod dispatch;
 pub mod error;
+pub mod http;
 pub mod nextcloud;
+pub mod ocs;
 pub mod password;
+pub mod polls;
 pub mod presence;
+pub mod routes;
 pub mod secret;
+pub mod server;
 pub mod store;
 pub mod talk;

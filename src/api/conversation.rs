@@ -1,0 +1,421 @@
+//! Conversations: list, create, show, rename, delete, open to guests, lock, protect, and the member's own settings (SPEC C).
+
+use super::{Context, Reply, end_call_if_empty, post, remember, webinar};
+use crate::error::{By, Error, Result};
+use crate::nextcloud::directory::Account;
+use crate::ocs::Answer;
+use crate::password;
+use crate::store::commit::Writer;
+use crate::store::rooms::Access;
+use crate::store::{Snapshot, messages, participants, rooms};
+use crate::talk::message::{MessageId, People, System};
+use crate::talk::participant::{Actor, Level, Member, ParticipantNo, ParticipantType, SESSION_TIMEOUT, UserId};
+use crate::talk::room::{Room, RoomType, new_name, next_name, switch};
+use crate::talk::view::{self, Viewer};
+use serde_json::value::RawValue;
+
+/// The header that tells clients when the server's settings changed (SPEC C.1).
+const TALK_HASH: &str = "X-Nextcloud-Talk-Hash";
+
+/// `GET /room`
+pub fn list(ctx: &Context) -> Result<Reply> {
+    let looked = ctx.read(|t| {
+        let rooms = rooms::of_user(t, ctx.user()?)?;
+        if rooms.iter().any(|(room, _)| needs_tidying(room, ctx.now)) {
+            Ok(None)
+        } else {
+            list_of(ctx, t, rooms).map(Some)
+        }
+    })?;
+    match looked {
+        Some(answer) => Ok(Reply::Now(answer)),
+        None => ctx.change(|ctx, t| {
+            let rooms = rooms::of_user(t, ctx.user()?)?;
+            let untidy: Vec<Room> =
+                rooms.iter().filter(|(room, _)| needs_tidying(room, ctx.now)).map(|(room, _)| room.clone()).collect();
+            let answer = list_of(ctx, t, rooms)?;
+            for mut room in untidy {
+                tidy(t, &mut room, &ctx.actor(None), ctx.now)?;
+            }
+            Ok(Reply::Now(answer))
+        }),
+    }
+}
+
+fn list_of<S: Snapshot>(ctx: &Context, t: &S, rooms: Vec<(Room, Member)>) -> Result<Answer> {
+    let user = ctx.user()?;
+    let mut list: Vec<Box<RawValue>> = Vec::with_capacity(rooms.len());
+    for (room, member) in rooms {
+        let me = room.user(user).map(|p| p.no);
+        list.push(rendered(ctx, t, Access { room, me }, Some(member), false)?);
+    }
+    Ok(ctx.ok(&list).with(TALK_HASH, &ctx.app.talk_hash))
+}
+
+/// `GET /room/{token}`
+pub fn show(ctx: &Context) -> Result<Reply> {
+    let looked = ctx.read(|t| {
+        let access = ctx.find(t)?;
+        if access.me.is_some() && needs_tidying(&access.room, ctx.now) {
+            return Ok(None);
+        }
+        one(ctx, t, access).map(Some)
+    })?;
+    let hashed = |ctx: &Context, answer: Answer| Reply::Now(answer.with(TALK_HASH, &ctx.app.talk_hash));
+    match looked {
+        Some(answer) => Ok(hashed(ctx, answer)),
+        None => ctx.change(move |ctx, t| {
+            let access = ctx.find(t)?;
+            let answer = one(ctx, t, access.clone())?;
+            let actor = ctx.actor(access.participant());
+            let mut room = access.room;
+            tidy(t, &mut room, &actor, ctx.now)?;
+            Ok(hashed(ctx, answer))
+        }),
+    }
+}
+
+/// 200 with the conversation as the caller sees it.
+pub fn one<S: Snapshot>(ctx: &Context, t: &S, access: Access) -> Result<Answer> {
+    Ok(ctx.ok(&rendered(ctx, t, access, None, false)?))
+}
+
+/// The conversation object. What a change is about to tidy up is shown as it is, but a lobby whose time is over is open
+/// already, with its old timer (SPEC B.7).
+fn rendered<S: Snapshot>(
+    ctx: &Context,
+    t: &S,
+    mut access: Access,
+    member: Option<Member>,
+    just_created: bool,
+) -> Result<Box<RawValue>> {
+    let expired_timer = access.room.expired_timer(ctx.now);
+    if expired_timer.is_some() {
+        access.room.lobby = false;
+    }
+    let room = &access.room;
+    let user = ctx.identity().user();
+    let member = match (member, user, access.me) {
+        (Some(member), ..) => member,
+        (None, Some(user), Some(_)) => participants::member(t, user, room.id)?,
+        (None, ..) => Member::default(),
+    };
+    let sessions = participants::sessions(t, room)?;
+    let last_message = messages::newest(t, room)?;
+    let viewer = Viewer {
+        user,
+        participant: access.participant(),
+        member: &member,
+        unread: if user.is_some() { messages::unread(t, room, &member)? } else { 0 },
+        expired_timer,
+        just_created,
+    };
+    let view = view::conversation(room, last_message.as_ref(), &sessions, &viewer, &ctx.app.policy, t, ctx.now)?;
+    serde_json::value::to_raw_value(&view).map_err(Error::internal)
+}
+
+/// Whether a conversation holds something whose time is over: a lobby's timer, or sessions gone silent (SPEC B.9).
+pub fn needs_tidying(room: &Room, now: i64) -> bool {
+    room.expired_timer(now).is_some() || stale(room, now).next().is_some()
+}
+
+fn stale(room: &Room, now: i64) -> impl Iterator<Item = ParticipantNo> {
+    room.participants.iter().filter(move |p| p.connected && p.last_ping <= now - SESSION_TIMEOUT).map(|p| p.no)
+}
+
+/// Opens an expired lobby and drops sessions gone silent, as leaving would.
+pub fn tidy(t: &mut Writer<'_>, room: &mut Room, actor: &Actor, now: i64) -> Result<()> {
+    webinar::expire_lobby(t, room, actor.clone(), now)?;
+    let silent: Vec<ParticipantNo> = stale(room, now).collect();
+    if silent.is_empty() {
+        return Ok(());
+    }
+    let users_left = silent.iter().any(|no| room.participant(*no).is_some_and(|p| !p.kind.is_guest()));
+    for no in silent {
+        disconnect(t, room, no)?;
+    }
+    // Guests that time out do not end a call, users do (SPEC B.4).
+    if users_left {
+        end_call_if_empty(t, room, now)?;
+    }
+    t.save(room)
+}
+
+/// What leaving does to a participant: guests and self-joined users are gone, others stay without a session (SPEC D.2).
+pub fn disconnect(t: &mut Writer<'_>, room: &mut Room, no: ParticipantNo) -> Result<()> {
+    let Some(participant) = room.participant(no) else { return Ok(()) };
+    if participant.kind.is_guest() || participant.kind == ParticipantType::SelfJoined {
+        t.remove_participant(room, no)
+    } else {
+        t.end_session(room, no).map(|_| ())
+    }
+}
+
+/// `POST /room`
+pub fn create(ctx: &Context) -> Result<Reply> {
+    let kind = RoomType::parse(ctx.request.number("roomType")?)?;
+    let invite = ctx.request.text_or("invite", "")?.to_owned();
+    let name = ctx.request.text_or("roomName", "")?.to_owned();
+    let source = ctx.request.text_or("source", "")?;
+    match kind {
+        RoomType::OneToOne => create_one_to_one(ctx, &invite),
+        RoomType::Group if invite.is_empty() => create_empty(ctx, RoomType::Group, &name),
+        RoomType::Group if source == "circles" => {
+            let circle = ctx.directory()?.circle(&ctx.caller.asker, &invite)?.ok_or(Error::NOT_FOUND)?;
+            create_with_people(ctx, circle.name, circle.members)
+        }
+        RoomType::Group => {
+            let members = ctx.directory()?.group(&ctx.caller.asker, &invite)?.ok_or(Error::NOT_FOUND)?;
+            create_with_people(ctx, invite, members)
+        }
+        RoomType::Public => create_empty(ctx, RoomType::Public, &name),
+    }
+}
+
+fn create_one_to_one(ctx: &Context, invite: &str) -> Result<Reply> {
+    let other = ctx.account(invite)?.ok_or(Error::NOT_FOUND)?;
+    if other.id == *ctx.user()? {
+        return Err(Error::FORBIDDEN);
+    }
+    ctx.change(move |ctx, t| {
+        let me = ctx.user()?;
+        remember(t, std::slice::from_ref(&other), ctx.now)?;
+        if let Some(mut room) = rooms::between(t, me, &other.id)? {
+            if refill_one_to_one(t, &mut room)? {
+                t.save(&mut room)?;
+            }
+            let me = room.user(me).map(|p| p.no);
+            return Ok(Reply::Now(one(ctx, t, Access { room, me })?));
+        }
+        let mut room = t.new_room(RoomType::OneToOne, String::new())?;
+        t.pair_up(&room, me, &other.id)?;
+        let owner = t.add_user(&mut room, me, ParticipantType::Owner)?;
+        t.add_user(&mut room, &other.id, ParticipantType::Owner)?;
+        finish_creation(ctx, t, room, owner)
+    })
+}
+
+/// Brings whoever left a one-to-one back as its owner, without a message (SPEC C.9). True when somebody was.
+pub fn refill_one_to_one(t: &mut Writer<'_>, room: &mut Room) -> Result<bool> {
+    if room.kind != RoomType::OneToOne || room.name.is_empty() {
+        return Ok(false);
+    }
+    let absent = UserId::new(room.name.clone());
+    if !t.profile(&absent)?.exists {
+        return Ok(false);
+    }
+    if room.user(&absent).is_none() {
+        t.add_user(room, &absent, ParticipantType::Owner)?;
+    }
+    room.name.clear();
+    Ok(true)
+}
+
+fn create_empty(ctx: &Context, kind: RoomType, name: &str) -> Result<Reply> {
+    let name = new_name(name)?;
+    ctx.change(move |ctx, t| {
+        let mut room = t.new_room(kind, name.clone())?;
+        let owner = t.add_user(&mut room, ctx.user()?, ParticipantType::Owner)?;
+        finish_creation(ctx, t, room, owner)
+    })
+}
+
+fn create_with_people(ctx: &Context, name: String, people: Vec<Account>) -> Result<Reply> {
+    ctx.change(move |ctx, t| {
+        let me = ctx.user()?;
+        remember(t, &people, ctx.now)?;
+        let mut room = t.new_room(RoomType::Group, name.clone())?;
+        let owner = t.add_user(&mut room, me, ParticipantType::Owner)?;
+        let actor = Actor::User(me.clone());
+        post(t, &mut room, &actor, System::ConversationCreated, ctx.now)?;
+        // Talk adds them to a conversation that has not noticed its first message yet (SPEC B.11).
+        add_people(t, &mut room, &actor, &people, 0, ctx.now)?;
+        created(ctx, t, room, owner)
+    })
+}
+
+/// Adds those who are not there yet, each with a message; what came up to `last_read` counts as read for them.
+pub fn add_people(
+    t: &mut Writer<'_>,
+    room: &mut Room,
+    actor: &Actor,
+    people: &[Account],
+    last_read: MessageId,
+    now: i64,
+) -> Result<()> {
+    let new: Vec<&Account> = people.iter().filter(|account| room.user(&account.id).is_none()).collect();
+    for account in &new {
+        t.put_member(&account.id, room.id, &Member { last_read, ..Member::default() })?;
+        room.add(Actor::User(account.id.clone()), ParticipantType::User);
+    }
+    for account in &new {
+        if actor.user() != Some(&account.id) {
+            post(t, room, actor, System::UserAdded(account.id.clone()), now)?;
+        }
+    }
+    Ok(())
+}
+
+fn finish_creation(ctx: &Context, t: &mut Writer<'_>, mut room: Room, owner: ParticipantNo) -> Result<Reply> {
+    post(t, &mut room, &Actor::User(ctx.user()?.clone()), System::ConversationCreated, ctx.now)?;
+    created(ctx, t, room, owner)
+}
+
+fn created(ctx: &Context, t: &mut Writer<'_>, mut room: Room, owner: ParticipantNo) -> Result<Reply> {
+    t.save(&mut room)?;
+    let access = Access { room, me: Some(owner) };
+    Ok(Reply::Now(ctx.created(&rendered(ctx, t, access, None, true)?)))
+}
+
+/// `PUT /room/{token}`
+pub fn rename(ctx: &Context) -> Result<Reply> {
+    ctx.change_room(|ctx, t, mut access| {
+        let asked = ctx.request.text("roomName")?;
+        if access.room.kind == RoomType::OneToOne {
+            return Err(Error::BadRequest);
+        }
+        let new = next_name(asked)?;
+        if access.room.name == new {
+            return ctx.done();
+        }
+        let actor = ctx.actor(access.participant());
+        let old = std::mem::replace(&mut access.room.name, new.clone());
+        if !old.is_empty() {
+            post(t, &mut access.room, &actor, System::ConversationRenamed { old, new }, ctx.now)?;
+        }
+        t.save(&mut access.room)?;
+        ctx.done()
+    })
+}
+
+/// `DELETE /room/{token}`
+pub fn delete(ctx: &Context) -> Result<Reply> {
+    ctx.change_room(|ctx, t, mut access| {
+        if access.room.kind == RoomType::OneToOne {
+            return Err(Error::BadRequest);
+        }
+        t.delete_room(&mut access.room)?;
+        ctx.done()
+    })
+}
+
+/// `POST /room/{token}/public`
+pub fn allow_guests(ctx: &Context) -> Result<Reply> {
+    ctx.change_room(|ctx, t, mut access| {
+        if access.room.kind != RoomType::Group {
+            return Err(Error::BadRequest);
+        }
+        let actor = ctx.actor(access.participant());
+        make_public(t, &mut access.room, &actor, ctx.now)?;
+        t.save(&mut access.room)?;
+        ctx.done()
+    })
+}
+
+/// Turns a group conversation public. A password from earlier public times counts again (SPEC C.6).
+pub fn make_public(t: &mut Writer<'_>, room: &mut Room, actor: &Actor, now: i64) -> Result<()> {
+    room.kind = RoomType::Public;
+    post(t, room, actor, System::GuestsAllowed, now)
+}
+
+/// `DELETE /room/{token}/public`
+pub fn disallow_guests(ctx: &Context) -> Result<Reply> {
+    ctx.change_room(|ctx, t, mut access| {
+        let room = &mut access.room;
+        if room.kind != RoomType::Public {
+            return Err(Error::BadRequest);
+        }
+        room.kind = RoomType::Group;
+        let passing: Vec<ParticipantNo> = room
+            .participants
+            .iter()
+            .filter(|p| matches!(p.kind, ParticipantType::Guest | ParticipantType::SelfJoined))
+            .map(|p| p.no)
+            .collect();
+        for no in passing {
+            t.remove_participant(room, no)?;
+        }
+        post(t, room, &Actor::User(ctx.user()?.clone()), System::GuestsDisallowed, ctx.now)?;
+        t.save(room)?;
+        ctx.done()
+    })
+}
+
+/// `PUT /room/{token}/read-only`
+pub fn set_read_only(ctx: &Context) -> Result<Reply> {
+    ctx.change_room(|ctx, t, mut access| {
+        let asked = ctx.request.number("state")?;
+        if asked == i64::from(access.room.read_only) {
+            return ctx.done();
+        }
+        if access.room.kind == RoomType::OneToOne {
+            return Err(Error::BadRequest);
+        }
+        access.room.read_only = switch(asked)?;
+        let event = if access.room.read_only { System::ReadOnly } else { System::ReadOnlyOff };
+        post(t, &mut access.room, &Actor::User(ctx.user()?.clone()), event, ctx.now)?;
+        t.save(&mut access.room)?;
+        ctx.done()
+    })
+}
+
+/// `PUT /room/{token}/password`
+pub fn set_password(ctx: &Context) -> Result<Reply> {
+    // Refuse before hashing: that costs 60 ms of one of two hash slots.
+    let hash = ctx.read(|t| {
+        let access = ctx.enter(t)?;
+        let asked = ctx.request.text("password")?;
+        if access.room.kind != RoomType::Public {
+            return Err(Error::FORBIDDEN);
+        }
+        ctx.slow_lane()?;
+        Ok((!asked.is_empty()).then_some(asked))
+    })?;
+    let hash = hash.map(password::hash).transpose()?;
+    ctx.change_room(move |ctx, t, mut access| {
+        if access.room.kind != RoomType::Public {
+            return Err(Error::FORBIDDEN);
+        }
+        access.room.password = hash.clone();
+        let event = if hash.is_some() { System::PasswordSet } else { System::PasswordRemoved };
+        let actor = ctx.actor(access.participant());
+        post(t, &mut access.room, &actor, event, ctx.now)?;
+        t.save(&mut access.room)?;
+        ctx.done()
+    })
+}
+
+/// `POST /room/{token}/favorite`
+pub fn add_favorite(ctx: &Context) -> Result<Reply> {
+    change_own_row(ctx, |_, member| {
+        member.favorite = true;
+        Ok(())
+    })
+}
+
+/// `DELETE /room/{token}/favorite`
+pub fn remove_favorite(ctx: &Context) -> Result<Reply> {
+    change_own_row(ctx, |_, member| {
+        member.favorite = false;
+        Ok(())
+    })
+}
+
+/// `POST /room/{token}/notify`
+pub fn set_notification_level(ctx: &Context) -> Result<Reply> {
+    change_own_row(ctx, |ctx, member| {
+        member.level = Level::parse(ctx.request.number("level")?)?;
+        Ok(())
+    })
+}
+
+/// Changes what the caller alone sees of the conversation.
+pub fn change_own_row(ctx: &Context, set: fn(&Context, &mut Member) -> Result<()>) -> Result<Reply> {
+    ctx.change_room(move |ctx, t, access| {
+        let user = ctx.user().map_err(|_| Error::NotFound(By::Gate))?;
+        let mut member = participants::member(t, user, access.room.id)?;
+        set(ctx, &mut member)?;
+        t.put_member(user, access.room.id, &member)?;
+        ctx.done()
+    })
+}

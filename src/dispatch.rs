@@ -1,0 +1,318 @@
+//! The path of one request: route, caller, lane, handler, and then an answer, a commit, or a wait.
+
+use crate::api::{App, Context, Lane, Parts, Reply, Waited};
+use crate::auth::{Caller, LoginKey, Logins, Lookup, Verdict};
+use crate::error::{Error, Result};
+use crate::http::Request;
+use crate::nextcloud::directory::Login;
+use crate::ocs::{self, Answer, Format, Version};
+use crate::polls::{Polls, Topic};
+use crate::routes::{self, Route};
+use crate::server::Responder;
+use crate::store::people::stored_profile;
+use crate::talk::token::Token;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// How old a stored name may be before a login refreshes it although it is the same, seconds: 12 hours.
+const NAME_LIFETIME: i64 = 12 * 3600;
+
+/// A request and where its answer goes.
+pub struct Job {
+    request: Arc<Request>,
+    responder: Responder,
+    version: Version,
+    route: &'static Route,
+    token: Option<Token>,
+    caller: Option<Arc<Caller>>,
+    waited: Waited,
+}
+
+/// What the slow lane does.
+pub enum SlowWork {
+    /// Ask Nextcloud whose credentials these are, then go on with the request and with those that wait.
+    Ask(LoginKey, Box<Job>),
+    /// Run the handler of a request whose caller is known.
+    Run(Box<Job>),
+}
+
+/// Brings requests to their answers. Shared by all threads.
+pub struct Dispatcher {
+    app: Arc<App>,
+    logins: Logins<Box<Job>>,
+    polls: Arc<Polls<Box<Job>>>,
+    slow: SyncSender<SlowWork>,
+    answers: Sender<(Responder, Answer)>,
+}
+
+/// Seconds since 1970.
+pub fn unix_time() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64)
+}
+
+impl Dispatcher {
+    /// Puts the parts together. `slow` and `answers` lead to the threads that call [`Dispatcher::serve_slow_lane`] and
+    /// write answers.
+    pub fn new(
+        app: Arc<App>,
+        logins: Logins<Box<Job>>,
+        polls: Arc<Polls<Box<Job>>>,
+        slow: SyncSender<SlowWork>,
+        answers: Sender<(Responder, Answer)>,
+    ) -> Dispatcher {
+        Dispatcher { app, logins, polls, slow, answers }
+    }
+
+    /// Takes a request that has just been read. Never blocks on anything but the store.
+    pub fn begin(self: &Arc<Self>, request: Request, responder: Responder) {
+        let (version, path) = routes::entry(&request.path);
+        let Some(path) = path else { return self.begin_outside_the_api(&request, responder) };
+        let found = match routes::find(request.method, &path) {
+            Ok(found) => found,
+            Err(error) => return responder.send(ocs::failure(version, &request, &error)),
+        };
+        if request.is_unreadable() {
+            return responder.send(ocs::unreadable_body());
+        }
+        let request = Arc::new(request);
+        let asker = request.asker();
+        let key = self.logins.key(&asker.credentials);
+        let mut job = Box::new(Job {
+            request,
+            responder,
+            version,
+            route: found.route,
+            token: found.token,
+            caller: None,
+            waited: Waited::No,
+        });
+        let Some(key) = key else {
+            let nobody = Verdict { user: None, talk_allowed: true };
+            job.caller = Some(Arc::new(nobody.caller(asker, job.request.guest_cookie(), Vec::new())));
+            return self.run(job, Lane::Fast);
+        };
+        match self.logins.look_up(key, job, Instant::now()) {
+            Lookup::Known(mut job, verdict) => {
+                job.caller = Some(Arc::new(verdict.caller(asker, job.request.guest_cookie(), Vec::new())));
+                self.run(job, Lane::Fast);
+            }
+            Lookup::Ask(job) => self.to_slow_lane(SlowWork::Ask(key, job)),
+            Lookup::Waits => {}
+            Lookup::Refused(job, error) => job.fail(&error),
+        }
+    }
+
+    fn begin_outside_the_api(&self, request: &Request, responder: Responder) {
+        responder.send(match request.path.as_str() {
+            "/health" => Answer {
+                status: 200,
+                content_type: Some("text/plain; charset=utf-8"),
+                headers: Vec::new(),
+                body: b"ok\n".to_vec(),
+            },
+            _ => ocs::failure(Version::V2, request, &Error::InvalidQuery),
+        });
+    }
+
+    /// Works through the slow lane until its other end is closed.
+    pub fn serve_slow_lane(self: &Arc<Self>, work: &Mutex<Receiver<SlowWork>>) {
+        loop {
+            let next = work.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            match next {
+                Ok(SlowWork::Ask(key, job)) => self.ask(key, job),
+                Ok(SlowWork::Run(job)) => self.run(job, Lane::Slow),
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Serves requests that were parked until [`Polls::close`].
+    pub fn serve_polls(self: &Arc<Self>) {
+        while let Some((mut job, timed_out)) = self.polls.next() {
+            if timed_out {
+                job.waited = Waited::TimedOut;
+            }
+            self.run(job, Lane::Fast);
+        }
+    }
+
+    fn to_slow_lane(self: &Arc<Self>, work: SlowWork) {
+        let busy = Error::Unavailable("Too many requests wait for Nextcloud");
+        match self.slow.try_send(work) {
+            Ok(()) => {}
+            Err(TrySendError::Full(work) | TrySendError::Disconnected(work)) => match work {
+                SlowWork::Run(job) => job.fail(&busy),
+                SlowWork::Ask(key, job) => {
+                    let waiting = self.logins.settle(key, &Err(busy.clone()), Instant::now());
+                    job.fail(&busy);
+                    waiting.into_iter().for_each(|job| job.fail(&busy));
+                }
+            },
+        }
+    }
+
+    /// Asks Nextcloud who sent a request; everybody who waits for the same answer goes on with it.
+    fn ask(self: &Arc<Self>, key: LoginKey, job: Box<Job>) {
+        let asker = job.request.asker();
+        let login = if self.logins.is_down(Instant::now()) {
+            Err(Error::Unavailable("Nextcloud does not answer"))
+        } else {
+            // A panic here would leave everybody with these credentials waiting for ever.
+            catch_unwind(AssertUnwindSafe(|| self.app.directory.whoami(&asker)))
+                .unwrap_or_else(|_| Err(Error::internal("asking who a caller is panicked")))
+        };
+        if let Ok(Some(login)) = &login {
+            self.keep_name(login);
+        }
+        let allowed = &self.app.config.talk.allowed_groups;
+        let verdict = login.as_ref().map(|login| Verdict::of(login.as_ref(), allowed)).map_err(Clone::clone);
+        let waiting = self.logins.settle(key, &verdict, Instant::now());
+        let cookies = login.ok().flatten().map(|login| login.set_cookies).unwrap_or_default();
+        for mut job in std::iter::once(job).chain(waiting) {
+            match &verdict {
+                Ok(verdict) => {
+                    let (asker, guest) = (job.request.asker(), job.request.guest_cookie());
+                    job.caller = Some(Arc::new(verdict.clone().caller(asker, guest, cookies.clone())));
+                    self.run(job, Lane::Slow);
+                }
+                Err(error) => job.fail(error),
+            }
+        }
+    }
+
+    /// Stores the name that came with a login, when it is new or the stored one has grown old.
+    fn keep_name(&self, login: &Login) {
+        let (account, now) = (login.account.clone(), unix_time());
+        let known = self.app.store.read(|t| stored_profile(t, &account.id));
+        let current = matches!(&known, Ok(Some(p)) if p.exists && p.display_name == account.display_name
+            && now - p.seen < NAME_LIFETIME);
+        if current {
+            return;
+        }
+        let kept = self.app.store.write(move |t| t.put_profile(&account.id, &account.display_name, now));
+        if let Err(error) = kept {
+            log::warn!("a display name could not be stored: {error}");
+        }
+    }
+
+    /// Runs the handler of a request whose caller is known.
+    fn run(self: &Arc<Self>, job: Box<Job>, lane: Lane) {
+        if job.route.lane == Lane::Slow && lane == Lane::Fast {
+            return self.to_slow_lane(SlowWork::Run(job));
+        }
+        let Some(caller) = job.caller.clone() else { return job.fail(&Error::internal("a request without a caller")) };
+        if let Err(error) = may_call(&job, &caller) {
+            return job.fail(&error);
+        }
+        let context = Context::new(Parts {
+            app: self.app.clone(),
+            request: job.request.clone(),
+            caller,
+            route: job.route,
+            path_token: job.token.clone(),
+            version: job.version,
+            format: Format::of(&job.request),
+            now: unix_time(),
+            lane,
+            waited: job.waited,
+        });
+        // Taken before the handler looks, so that nothing that happens meanwhile is missed.
+        let moment = self.polls.moment();
+        let handled = catch_unwind(AssertUnwindSafe(|| (job.route.handler)(&context)))
+            .unwrap_or_else(|_| Err(Error::internal("a handler panicked")));
+        match handled {
+            Ok(Reply::Now(answer)) => job.answer(answer),
+            Ok(Reply::Later(topic, deadline)) => self.park(job, topic, deadline, moment),
+            Ok(Reply::Change(change)) => self.commit(job, change, moment),
+            Err(Error::NeedsSlowLane) if lane == Lane::Fast => self.to_slow_lane(SlowWork::Run(job)),
+            Err(Error::LobbyTimerExpired) => {
+                let open = move |t: &mut crate::store::commit::Writer<'_>| context.open_expired_lobby(t);
+                let this = self.clone();
+                self.submit(job, open, move |job, opened| match opened {
+                    Ok(()) => this.polls.again(job),
+                    Err(error) => job.fail(&error),
+                });
+            }
+            Err(error) => job.fail(&error),
+        }
+    }
+
+    fn park(&self, mut job: Box<Job>, topic: Topic, deadline: Instant, moment: u64) {
+        job.waited = Waited::Woken(deadline);
+        self.polls.park(topic, deadline, moment, job);
+    }
+
+    /// Hands a change to the committing thread; the answer is written by another one, once the change is on disk.
+    fn commit(self: &Arc<Self>, job: Box<Job>, change: crate::api::Change, moment: u64) {
+        let this = self.clone();
+        self.submit(job, change, move |job, committed| match committed {
+            Ok(Reply::Now(answer)) => this.send_later(job, Ok(answer)),
+            Ok(Reply::Later(topic, deadline)) => this.park(job, topic, deadline, moment),
+            Ok(Reply::Change(_)) => this.send_later(job, Err(Error::internal("a change asked for another change"))),
+            Err(error) => this.send_later(job, Err(error)),
+        });
+    }
+
+    fn submit<T: Send + 'static>(
+        self: &Arc<Self>,
+        job: Box<Job>,
+        change: impl FnMut(&mut crate::store::commit::Writer<'_>) -> Result<T> + Send + 'static,
+        done: impl FnOnce(Box<Job>, Result<T>) + Send + 'static,
+    ) {
+        // When the thread is gone the request goes with the refused closure; its responder then answers 500.
+        if let Err(error) = self.app.store.submit(change, move |outcome| done(job, outcome)) {
+            log::error!("a change could not be handed over: {error}");
+        }
+    }
+
+    /// Gives an answer to the threads that write answers: the committing thread has better things to do.
+    fn send_later(&self, job: Box<Job>, outcome: Result<Answer>) {
+        let (responder, answer) = job.finished(outcome);
+        // The receiving threads end after this one; a failure drops the responder, which answers 500.
+        let _ = self.answers.send((responder, answer));
+    }
+}
+
+/// What must hold on every route before its handler is asked: login, CSRF, groups (SPEC A.6).
+fn may_call(job: &Job, caller: &Caller) -> Result<()> {
+    if job.route.gate.login && caller.identity.user().is_none() {
+        return Err(Error::NotLoggedIn);
+    }
+    if !job.request.headers.pass_csrf() {
+        return Err(Error::Csrf);
+    }
+    if !caller.talk_allowed {
+        return Err(Error::TalkNotAllowed);
+    }
+    Ok(())
+}
+
+impl Job {
+    fn answer(self, answer: Answer) {
+        let (responder, answer) = self.finished(Ok(answer));
+        responder.send(answer);
+    }
+
+    fn fail(self, error: &Error) {
+        let (responder, answer) = self.finished(Err(error.clone()));
+        responder.send(answer);
+    }
+
+    fn finished(self, outcome: Result<Answer>) -> (Responder, Answer) {
+        let mut responder = self.responder;
+        let mut answer = match outcome {
+            Ok(answer) => answer,
+            Err(error) => {
+                responder.note(&error);
+                ocs::failure(self.version, &self.request, &error)
+            }
+        };
+        if let Some(caller) = &self.caller {
+            let cookies = caller.set_cookies.iter().map(|cookie| ("Set-Cookie", cookie.reveal().to_owned()));
+            answer.headers.extend(cookies);
+        }
+        (responder, answer)
+    }
+}

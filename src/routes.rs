@@ -1,0 +1,169 @@
+//! Every route on one page: method, path, who may call it, where it is served, and the handler.
+
+use crate::api::{Context, Lane, Reply, conversation, guest, participant, webinar};
+use crate::error::{Error, Result};
+use crate::http::Method;
+use crate::ocs::Version;
+use crate::talk::permission::{Gate, Role};
+use crate::talk::token::Token;
+
+/// What answers a request.
+pub type Handler = fn(&Context) -> Result<Reply>;
+
+/// One line of the table.
+pub struct Route {
+    /// The method; HEAD is matched like GET.
+    pub method: Method,
+    /// The path below the entry script. `{token}` stands for a whole segment.
+    pub path: &'static str,
+    /// Who may call it (SPEC A.9).
+    pub gate: Gate,
+    /// Where it starts. A handler that finds it must ask Nextcloud or hash moves to the slow lane.
+    pub lane: Lane,
+    /// What answers.
+    pub handler: Handler,
+}
+
+const fn route(method: Method, path: &'static str, gate: Gate, lane: Lane, handler: Handler) -> Route {
+    Route { method, path, gate, lane, handler }
+}
+
+use Lane::{Fast, Slow};
+use Method::{Delete, Get, Post, Put};
+use Role::{Anyone, Moderator, Participant, UserModerator};
+
+const fn login(role: Role) -> Gate {
+    Gate::login(role)
+}
+
+const fn public(role: Role) -> Gate {
+    Gate::public(role)
+}
+
+/// The API.
+#[rustfmt::skip]
+pub static ROUTES: &[Route] = &[
+    route(Get,    "/apps/spreed/api/v1/room",                             login(Anyone),                   Fast, conversation::list),
+    route(Post,   "/apps/spreed/api/v1/room",                             login(Anyone),                   Fast, conversation::create),
+    route(Get,    "/apps/spreed/api/v1/room/{token}",                     public(Anyone),                  Fast, conversation::show),
+    route(Put,    "/apps/spreed/api/v1/room/{token}",                     public(Moderator),               Fast, conversation::rename),
+    route(Delete, "/apps/spreed/api/v1/room/{token}",                     public(Moderator),               Fast, conversation::delete),
+    route(Post,   "/apps/spreed/api/v1/room/{token}/public",              login(UserModerator),            Fast, conversation::allow_guests),
+    route(Delete, "/apps/spreed/api/v1/room/{token}/public",              login(UserModerator),            Fast, conversation::disallow_guests),
+    route(Put,    "/apps/spreed/api/v1/room/{token}/read-only",           login(Moderator),                Fast, conversation::set_read_only),
+    route(Put,    "/apps/spreed/api/v1/room/{token}/password",            public(Moderator),               Slow, conversation::set_password),
+    route(Post,   "/apps/spreed/api/v1/room/{token}/favorite",            login(Participant),              Fast, conversation::add_favorite),
+    route(Delete, "/apps/spreed/api/v1/room/{token}/favorite",            login(Participant),              Fast, conversation::remove_favorite),
+    route(Post,   "/apps/spreed/api/v1/room/{token}/notify",              login(Participant),              Fast, conversation::set_notification_level),
+
+    route(Get,    "/apps/spreed/api/v1/room/{token}/participants",        public(Participant).no_lobby(),  Fast, participant::list),
+    route(Post,   "/apps/spreed/api/v1/room/{token}/participants",        login(UserModerator),            Slow, participant::add),
+    route(Delete, "/apps/spreed/api/v1/room/{token}/participants",        public(Participant),             Fast, participant::remove),
+    route(Delete, "/apps/spreed/api/v1/room/{token}/participants/self",   login(Participant),              Fast, participant::remove_self),
+    route(Delete, "/apps/spreed/api/v1/room/{token}/participants/guests", public(Moderator),               Fast, participant::remove_guest),
+    route(Post,   "/apps/spreed/api/v1/room/{token}/participants/active", public(Anyone),                  Fast, participant::join),
+    route(Delete, "/apps/spreed/api/v1/room/{token}/participants/active", public(Anyone),                  Fast, participant::leave),
+    route(Post,   "/apps/spreed/api/v1/room/{token}/moderators",          public(Moderator),               Fast, participant::promote),
+    route(Delete, "/apps/spreed/api/v1/room/{token}/moderators",          public(Moderator),               Fast, participant::demote),
+    route(Post,   "/apps/spreed/api/v1/guest/{token}/name",               public(Participant),             Fast, guest::set_name),
+
+    route(Put,    "/apps/spreed/api/v1/room/{token}/webinar/lobby",       login(Moderator),                Fast, webinar::set_lobby),
+    route(Put,    "/apps/spreed/api/v1/room/{token}/webinary/lobby",      login(Moderator),                Fast, webinar::set_lobby),
+];
+
+/// A request's path taken apart.
+pub struct Found {
+    /// The route.
+    pub route: &'static Route,
+    /// The token in the path.
+    pub token: Option<Token>,
+}
+
+/// Which entry script a path names, and the rest of it. `v2.php` is assumed where there is none.
+pub fn entry(path: &str) -> (Version, Option<String>) {
+    let path = collapse_slashes(path);
+    for (script, version) in [("/ocs/v2.php", Version::V2), ("/ocs/v1.php", Version::V1)] {
+        if let Some(rest) = path.strip_prefix(script) {
+            return (version, Some(rest.to_owned()));
+        }
+    }
+    (Version::V2, None)
+}
+
+/// Repeated slashes count as one (SPEC A.1).
+fn collapse_slashes(path: &str) -> String {
+    let mut out = String::with_capacity(path.len());
+    for c in path.chars() {
+        if c != '/' || !out.ends_with('/') {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// Finds the route of a method and a path below the entry script. A known path with another method is
+/// [`Error::MethodNotAllowed`], everything else [`Error::InvalidQuery`].
+pub fn find(method: Method, path: &str) -> Result<Found> {
+    let mut known_path = false;
+    for route in ROUTES {
+        let Some(token) = match_path(route.path, path) else { continue };
+        if route.method == method {
+            return Ok(Found { route, token });
+        }
+        known_path = true;
+    }
+    Err(if known_path { Error::MethodNotAllowed } else { Error::InvalidQuery })
+}
+
+/// Matches segment by segment; `Some(None)` is a match without a token.
+fn match_path(pattern: &str, path: &str) -> Option<Option<Token>> {
+    let mut token = None;
+    let mut segments = path.split('/');
+    for expected in pattern.split('/') {
+        let segment = segments.next()?;
+        if expected == "{token}" {
+            token = Some(Token::parse(segment).ok()?);
+        } else if expected != segment {
+            return None;
+        }
+    }
+    segments.next().is_none().then_some(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(method: Method, path: &str) -> Result<&'static str> {
+        find(method, path).map(|found| found.route.path)
+    }
+
+    #[test]
+    fn paths_match_as_a_whole() {
+        assert_eq!(found(Get, "/apps/spreed/api/v1/room"), Ok("/apps/spreed/api/v1/room"));
+        assert_eq!(found(Get, "/apps/spreed/api/v1/room/abcd"), Ok("/apps/spreed/api/v1/room/{token}"));
+        for unknown in [
+            "/apps/spreed/api/v1/room/",
+            "/apps/spreed/api/v2/room",
+            "/apps/spreed/api/v1/room/ABCD",
+            "/apps/spreed/api/v1/room/abc",
+            "/apps/spreed/api/v1/room/abcd/nothing",
+            "",
+        ] {
+            assert_eq!(found(Get, unknown), Err(Error::InvalidQuery), "{unknown}");
+        }
+    }
+
+    #[test]
+    fn another_method_is_told_apart() {
+        assert_eq!(found(Put, "/apps/spreed/api/v1/room"), Err(Error::MethodNotAllowed));
+        assert_eq!(found(Method::Other, "/apps/spreed/api/v1/room/abcd"), Err(Error::MethodNotAllowed));
+    }
+
+    #[test]
+    fn both_entry_scripts_are_known() {
+        assert_eq!(entry("//ocs///v1.php/x//y"), (Version::V1, Some("/x/y".to_owned())));
+        assert_eq!(entry("/ocs/v2.php/x"), (Version::V2, Some("/x".to_owned())));
+        assert_eq!(entry("/x"), (Version::V2, None));
+    }
+}
