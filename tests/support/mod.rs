@@ -1,0 +1,41 @@
+//! What the integration tests share: the real server as a child process, people who talk to it, and their answers.
+//!
+//! A test reads as a story: `let alice = server.user("alice"); let room = alice.creates_group("Plans");`
+//! `alice.adds(&room, "bob"); bob.put(room.at(""), &[("roomName", "Mine")]).refused(403, Empty);`
+#![allow(dead_code, unused_imports, reason = "every test file uses its own part of this module")]
+
+mod answer;
+mod cast;
+mod http;
+mod people;
+mod server;
+// The fake Nextcloud comes with its own file: pub mod nextcloud;
+
+pub use answer::{Answer, Message};
+pub use cast::Cast;
+pub use http::Request;
+pub use people::{Person, Room};
+pub use server::{Server, display_name};
+
+use sha1::{Digest, Sha1};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Waits until `condition` holds, and fails with `what` when it does not within ten seconds.
+#[track_caller]
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The actor id of the guest with this session.
+pub fn guest_id(session: &str) -> String {
+    Sha1::digest(session.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Unix seconds.
+pub fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64
+}
