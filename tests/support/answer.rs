@@ -90,7 +90,8 @@ impl Answer {
             Message::Empty => json!(""),
             Message::Text(text) => json!(text),
         };
-        let wanted = json!({"ocs": {"meta": {"status": "failure", "statuscode": code, "message": message}, "data": []}});
+        let wanted =
+            json!({"ocs": {"meta": {"status": "failure", "statuscode": code, "message": message}, "data": []}});
         self.check(self.json() == wanted, &wanted.to_string());
     }
 
