@@ -5,7 +5,7 @@ mod support;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use support::{Cast, Person, Request, Room, Server, eventually};
+use support::{Cast, Person, Request, Room, Server, soon};
 
 #[test]
 fn a_restart_keeps_everything() {
@@ -75,8 +75,8 @@ impl Writer {
     fn change(&mut self) -> bool {
         self.step += 1;
         let name = format!("Number {}", self.step);
-        let newest = self.acknowledged.last_key_value().map(|(token, state)| (token.clone(), state.clone()));
-        let (request, target, state) = match (self.step % 3, newest) {
+        let one = self.acknowledged.last_key_value().map(|(token, state)| (token.clone(), state.clone()));
+        let (request, target, state) = match (self.step % 3, one) {
             (1, _) | (_, None) => {
                 let form = [("roomType", "2"), ("roomName", name.as_str())];
                 (Request::new("POST", "/room").form(&form), None, (name.clone(), false))
@@ -139,8 +139,9 @@ fn no_acknowledged_change_is_lost_when_the_server_is_killed() {
                 });
             }
             // A different moment each time: in the middle of the first changes, or of the hundredth.
-            eventually("the changes of a round", || done.load(Ordering::Relaxed) > round * 5);
+            let reached = soon(|| done.load(Ordering::Relaxed) > round * 5);
             server.kill();
+            assert!(reached, "too few changes in round {round}");
         });
         server.restart();
         writers.iter_mut().for_each(Writer::checks);

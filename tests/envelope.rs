@@ -289,14 +289,16 @@ fn head_is_get_without_the_body() {
 
 // Parameters
 
+/// A way to send parameters.
+type Source = fn(Request, &[(&str, &str)]) -> Request;
+
 #[test]
 fn parameters_come_from_the_url_a_form_or_json_on_every_verb() {
     let (_server, alice, room) = alice_and_room();
-    let sources: [fn(Request, &[(&str, &str)]) -> Request; 3] =
-        [Request::query, Request::form, |request, parameters| {
-            let object = parameters.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
-            request.json(&Value::Object(object))
-        }];
+    let sources: [Source; 3] = [Request::query, Request::form, |request, parameters| {
+        let object = parameters.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+        request.json(&Value::Object(object))
+    }];
     for (number, source) in sources.into_iter().enumerate() {
         let name = format!("By source {number} +&%ü");
         let send = |method: &str, path: String, parameters: &[(&str, &str)]| {

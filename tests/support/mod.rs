@@ -20,14 +20,22 @@ pub use server::{Server, display_name};
 use sha1::{Digest, Sha1};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Waits until `condition` holds, and fails with `what` when it does not within ten seconds.
-#[track_caller]
-pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+/// Waits until `condition` holds, at most ten seconds. Whether it came to hold.
+pub fn soon(mut condition: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !condition() {
-        assert!(Instant::now() < deadline, "waited in vain: {what}");
-        std::thread::sleep(Duration::from_millis(10));
+        if Instant::now() > deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(5));
     }
+    true
+}
+
+/// Waits until `condition` holds, and fails with `what` when it does not within ten seconds.
+#[track_caller]
+pub fn eventually(what: &str, condition: impl FnMut() -> bool) {
+    assert!(soon(condition), "waited in vain: {what}");
 }
 
 /// The actor id of the guest with this session.
