@@ -64,7 +64,9 @@ impl Request {
     /// What was asked, for the message of a failing test.
     pub fn summary(&self) -> String {
         let path = self.path.strip_prefix(API).unwrap_or(&self.path);
-        let headers: String = self.headers.iter().map(|(name, value)| format!(" [{name}: {value:?}]")).collect();
+        let own = self.headers.iter().filter(|(name, _)| name != "Content-Type");
+        let headers: String =
+            own.map(|(name, value)| format!(" [{name}: {}]", value.as_deref().unwrap_or("none"))).collect();
         let body: String = String::from_utf8_lossy(&self.body).chars().take(300).collect();
         format!("{} {path}{headers} {body}", self.method)
     }
