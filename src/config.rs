@@ -27,6 +27,8 @@ pub struct Config {
     pub log: Log,
     /// Local accounts, for use without a Nextcloud and for tests.
     pub users: Vec<User>,
+    /// Ids of groups that exist even without members.
+    pub groups: Vec<String>,
     /// Local circles.
     pub circles: Vec<Circle>,
 }

@@ -4,5 +4,8 @@
 pub mod config;
 pub mod error;
 pub mod nextcloud;
+pub mod password;
+pub mod presence;
 pub mod secret;
+pub mod store;
 pub mod talk;

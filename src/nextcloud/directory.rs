@@ -56,12 +56,15 @@ pub struct Circle {
 
 /// The source of accounts. Every call may take as long as its timeouts allow: slow lane only.
 ///
-/// All of them answer [`crate::error::Error::Unavailable`] when the source does not answer as it should.
+/// All of them answer [`crate::error::Error::Unavailable`] when the source does not answer as it should, and all but
+/// [`Directory::whoami`] answer [`crate::error::Error::NotLoggedIn`] when the asker's credentials are no longer accepted.
 pub trait Directory: Send + Sync {
     /// Who is this? `None` when the credentials are wrong or of nobody.
     fn whoami(&self, asker: &Asker) -> Result<Option<Login>>;
 
     /// The account called `id`, however it is capitalised, if there is one that the asker may see.
+    ///
+    /// Nextcloud never proposes the asker to the asker: whoever may mean themself compares with their own id first.
     fn account(&self, asker: &Asker, id: &str) -> Result<Option<Account>>;
 
     /// The members of a group, if there is one that the asker may see.

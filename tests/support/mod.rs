@@ -7,9 +7,9 @@
 mod answer;
 mod cast;
 mod http;
+pub mod nextcloud;
 mod people;
 mod server;
-// The fake Nextcloud comes with its own file: pub mod nextcloud;
 
 pub use answer::{Answer, Message};
 pub use cast::Cast;

@@ -125,7 +125,7 @@ impl Server {
 
     /// Asks it to end (SIGTERM) and waits until it has.
     pub fn stop(&mut self) -> ExitStatus {
-        let asked = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        let asked = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.child.id())]).status().unwrap();
         assert!(asked.success(), "cannot send SIGTERM");
         super::eventually("the server ends after SIGTERM", || self.child.try_wait().unwrap().is_some());
         self.child.wait().unwrap()

@@ -1,0 +1,286 @@
+//! The database. Only this folder names redb.
+//!
+//! Reading is a snapshot ([`Store::read`]); every change is one closure that the committing thread runs
+//! ([`Store::write`], [`Store::submit`]) and answers after the commit is on disk.
+
+pub mod commit;
+pub mod messages;
+pub mod participants;
+pub mod people;
+pub mod rooms;
+pub mod tables;
+
+use crate::error::{Error, Result};
+use crate::presence::Presence;
+use crate::talk::room::RoomId;
+use commit::{Committer, Writer};
+use people::Names;
+use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTable};
+use std::cell::OnceCell;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, RwLock};
+
+/// The database's file inside the data folder.
+pub const FILE_NAME: &str = "roomd.redb";
+
+/// What the rest of the server does when conversations got new messages: wake whoever waits for them.
+pub type OnMessages = Arc<dyn Fn(&[RoomId]) + Send + Sync>;
+
+/// The open database.
+pub struct Store {
+    shared: Arc<Shared>,
+    committer: Committer,
+}
+
+/// What readers and the committing thread share.
+pub struct Shared {
+    /// Replaced when the disk was full; `None` only while that happens.
+    database: RwLock<Option<Database>>,
+    path: PathBuf,
+    cache_bytes: usize,
+    names: Names,
+    presence: Arc<Presence>,
+}
+
+impl Store {
+    /// Opens or makes the database in `folder` and starts the committing thread.
+    ///
+    /// The error is a sentence for the administrator.
+    pub fn open(
+        folder: &Path,
+        cache_mib: usize,
+        presence: Arc<Presence>,
+        on_messages: OnMessages,
+    ) -> std::result::Result<Store, String> {
+        std::fs::create_dir_all(folder)
+            .map_err(|e| format!("cannot make the data folder {}: {e}", folder.display()))?;
+        let path = folder.join(FILE_NAME);
+        let cache_bytes = cache_mib << 20;
+        let database = open_file(&path, cache_bytes).map_err(|e| match e {
+            redb::DatabaseError::DatabaseAlreadyOpen => {
+                format!("{} is in use: another roomd serves this data folder", path.display())
+            }
+            e => format!("cannot open {}: {e}", path.display()),
+        })?;
+        prepare(&database).map_err(|e| format!("{}: {e}", path.display()))?;
+        let shared = Arc::new(Shared {
+            database: RwLock::new(Some(database)),
+            path,
+            cache_bytes,
+            names: Names::default(),
+            presence,
+        });
+        let committer = Committer::start(shared.clone(), on_messages).map_err(|e| e.to_string())?;
+        Ok(Store { shared, committer })
+    }
+
+    /// Runs `look` on one consistent state of the database.
+    pub fn read<T>(&self, look: impl FnOnce(&Reader) -> Result<T>) -> Result<T> {
+        let guard = self.shared.database.read().map_err(|_| Error::internal("the database's lock is poisoned"))?;
+        let database = guard.as_ref().ok_or(Error::Unavailable("the database is being opened again"))?;
+        let reader =
+            Reader { transaction: database.begin_read()?, tables: OpenTables::default(), shared: &self.shared };
+        look(&reader)
+    }
+
+    /// Runs `change` in the committing thread and waits until it is on disk. When `change` fails, nothing of it is
+    /// kept. It may be run more than once, so it must not consume what it captured.
+    pub fn write<T: Send + 'static>(
+        &self,
+        change: impl FnMut(&mut Writer<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (reply, result) = std::sync::mpsc::sync_channel(1);
+        self.submit(change, move |outcome| {
+            // The receiver is gone only when its thread died; there is nobody left to tell.
+            let _ = reply.send(outcome);
+        })?;
+        result.recv().map_err(|_| Error::internal("the committing thread is gone"))?
+    }
+
+    /// The same without waiting: `done` gets the outcome, in the committing thread, after the commit.
+    pub fn submit<T: Send + 'static>(
+        &self,
+        change: impl FnMut(&mut Writer<'_>) -> Result<T> + Send + 'static,
+        done: impl FnOnce(Result<T>) + Send + 'static,
+    ) -> Result<()> {
+        self.committer.submit(change, done)
+    }
+
+    /// Last pings, which are newer in memory than on disk.
+    pub fn presence(&self) -> &Presence {
+        &self.shared.presence
+    }
+}
+
+/// Opens the file. Other processes may read it while this one serves.
+fn open_file(path: &Path, cache_bytes: usize) -> std::result::Result<Database, redb::DatabaseError> {
+    redb::Builder::new()
+        .set_cache_size(cache_bytes)
+        .set_concurrency_mode(redb::ConcurrencyMode::SingleWriter)
+        .create(path)
+}
+
+/// Makes the tables of a new database, refuses one that is newer than this program.
+fn prepare(database: &Database) -> Result<()> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_quick_repair(true);
+    {
+        let mut meta = transaction.open_table(tables::META)?;
+        let schema = meta.get("schema")?.map(|v| v.value());
+        match schema {
+            Some(tables::SCHEMA) => return Ok(()),
+            Some(newer) if newer > tables::SCHEMA => {
+                return Err(Error::Internal(format!(
+                    "the database has schema {newer}, this roomd knows up to {}: install the newer roomd again, or \
+                     restore a backup made with this one",
+                    tables::SCHEMA
+                )));
+            }
+            _ => meta.insert("schema", tables::SCHEMA)?,
+        };
+        // Opening makes them, so that readers always find every table.
+        transaction.open_table(tables::ROOMS)?;
+        transaction.open_table(tables::TOKENS)?;
+        transaction.open_table(tables::PAIRS)?;
+        transaction.open_table(tables::MEMBERS)?;
+        transaction.open_table(tables::SESSIONS)?;
+        transaction.open_table(tables::GUESTS)?;
+        transaction.open_table(tables::MESSAGES)?;
+        transaction.open_table(tables::PEOPLE)?;
+        transaction.open_table(tables::GUEST_NAMES)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+/// One consistent state of the database: a reader's, or a writer's own.
+pub trait Snapshot {
+    /// [`tables::ROOMS`]
+    fn rooms(&self) -> Result<&impl ReadableTable<u64, &'static [u8]>>;
+    /// [`tables::TOKENS`]
+    fn tokens(&self) -> Result<&impl ReadableTable<&'static str, u64>>;
+    /// [`tables::PAIRS`]
+    fn pairs(&self) -> Result<&impl ReadableTable<(&'static str, &'static str), u64>>;
+    /// [`tables::MEMBERS`]
+    fn members(&self) -> Result<&impl ReadableTable<(&'static str, u64), &'static [u8]>>;
+    /// [`tables::SESSIONS`]
+    fn sessions(&self) -> Result<&impl ReadableTable<(u64, u32), &'static [u8]>>;
+    /// [`tables::GUESTS`]
+    fn guests(&self) -> Result<&impl ReadableTable<(&'static [u8; 32], u64), u32>>;
+    /// [`tables::MESSAGES`]
+    fn messages(&self) -> Result<&impl ReadableTable<(u64, i64), &'static [u8]>>;
+    /// [`tables::PEOPLE`]
+    fn people(&self) -> Result<&impl ReadableTable<&'static str, &'static [u8]>>;
+    /// [`tables::GUEST_NAMES`]
+    fn guest_names(&self) -> Result<&impl ReadableTable<(u64, &'static [u8; 20]), &'static str>>;
+    /// Profiles kept in memory.
+    fn names(&self) -> &Names;
+    /// Last pings, newer in memory than on disk.
+    fn presence(&self) -> &Presence;
+}
+
+/// A read transaction. Each table is opened once, when it is first needed.
+pub struct Reader<'s> {
+    transaction: redb::ReadTransaction,
+    tables: OpenTables,
+    shared: &'s Shared,
+}
+
+#[derive(Default)]
+struct OpenTables {
+    rooms: OnceCell<ReadOnlyTable<u64, &'static [u8]>>,
+    tokens: OnceCell<ReadOnlyTable<&'static str, u64>>,
+    pairs: OnceCell<ReadOnlyTable<(&'static str, &'static str), u64>>,
+    members: OnceCell<ReadOnlyTable<(&'static str, u64), &'static [u8]>>,
+    sessions: OnceCell<ReadOnlyTable<(u64, u32), &'static [u8]>>,
+    guests: OnceCell<ReadOnlyTable<(&'static [u8; 32], u64), u32>>,
+    messages: OnceCell<ReadOnlyTable<(u64, i64), &'static [u8]>>,
+    people: OnceCell<ReadOnlyTable<&'static str, &'static [u8]>>,
+    guest_names: OnceCell<ReadOnlyTable<(u64, &'static [u8; 20]), &'static str>>,
+}
+
+impl Reader<'_> {
+    fn table<'t, K: redb::Key + 'static, V: redb::Value + 'static>(
+        &self,
+        cell: &'t OnceCell<ReadOnlyTable<K, V>>,
+        definition: redb::TableDefinition<'_, K, V>,
+    ) -> Result<&'t ReadOnlyTable<K, V>> {
+        match cell.get() {
+            Some(table) => Ok(table),
+            None => {
+                let table = self.transaction.open_table(definition)?;
+                Ok(cell.get_or_init(|| table))
+            }
+        }
+    }
+}
+
+impl Snapshot for Reader<'_> {
+    fn rooms(&self) -> Result<&impl ReadableTable<u64, &'static [u8]>> {
+        self.table(&self.tables.rooms, tables::ROOMS)
+    }
+    fn tokens(&self) -> Result<&impl ReadableTable<&'static str, u64>> {
+        self.table(&self.tables.tokens, tables::TOKENS)
+    }
+    fn pairs(&self) -> Result<&impl ReadableTable<(&'static str, &'static str), u64>> {
+        self.table(&self.tables.pairs, tables::PAIRS)
+    }
+    fn members(&self) -> Result<&impl ReadableTable<(&'static str, u64), &'static [u8]>> {
+        self.table(&self.tables.members, tables::MEMBERS)
+    }
+    fn sessions(&self) -> Result<&impl ReadableTable<(u64, u32), &'static [u8]>> {
+        self.table(&self.tables.sessions, tables::SESSIONS)
+    }
+    fn guests(&self) -> Result<&impl ReadableTable<(&'static [u8; 32], u64), u32>> {
+        self.table(&self.tables.guests, tables::GUESTS)
+    }
+    fn messages(&self) -> Result<&impl ReadableTable<(u64, i64), &'static [u8]>> {
+        self.table(&self.tables.messages, tables::MESSAGES)
+    }
+    fn people(&self) -> Result<&impl ReadableTable<&'static str, &'static [u8]>> {
+        self.table(&self.tables.people, tables::PEOPLE)
+    }
+    fn guest_names(&self) -> Result<&impl ReadableTable<(u64, &'static [u8; 20]), &'static str>> {
+        self.table(&self.tables.guest_names, tables::GUEST_NAMES)
+    }
+    fn names(&self) -> &Names {
+        &self.shared.names
+    }
+    fn presence(&self) -> &Presence {
+        &self.shared.presence
+    }
+}
+
+/// Linux's "No space left on device" and "Disk quota exceeded".
+const DISK_FULL: [i32; 2] = [28, 122];
+
+fn failed(error: impl Into<redb::Error>) -> Error {
+    match error.into() {
+        redb::Error::Io(e) if e.raw_os_error().is_some_and(|code| DISK_FULL.contains(&code)) => Error::StorageFull,
+        error => Error::internal(format!("database: {error}")),
+    }
+}
+
+impl From<redb::StorageError> for Error {
+    fn from(error: redb::StorageError) -> Error {
+        failed(error)
+    }
+}
+
+impl From<redb::TableError> for Error {
+    fn from(error: redb::TableError) -> Error {
+        failed(error)
+    }
+}
+
+impl From<redb::TransactionError> for Error {
+    fn from(error: redb::TransactionError) -> Error {
+        failed(error)
+    }
+}
+
+impl From<redb::CommitError> for Error {
+    fn from(error: redb::CommitError) -> Error {
+        failed(error)
+    }
+}

@@ -1,0 +1,92 @@
+//! Who people are: names of users and guests, so that listing conversations never asks Nextcloud.
+
+use super::commit::Writer;
+use super::tables::{decode, encode};
+use super::{Snapshot, messages};
+use crate::error::Result;
+use crate::talk::message::{People, Profile};
+use crate::talk::participant::{GuestId, UserId};
+use crate::talk::room::RoomId;
+use redb::ReadableTable;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// Most profiles that are kept in memory: a few MiB. Beyond it the memory starts anew.
+const NAMES_IN_MEMORY: usize = 50_000;
+
+/// Profiles in memory, filled as they are needed.
+#[derive(Default)]
+pub struct Names(RwLock<HashMap<UserId, Arc<Profile>>>);
+
+impl Names {
+    fn get(&self, id: &UserId) -> Option<Arc<Profile>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    /// Keeps what a reader found, unless a writer has put something newer there meanwhile.
+    fn remember(&self, id: &UserId, profile: Arc<Profile>) -> Arc<Profile> {
+        let mut names = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if names.len() >= NAMES_IN_MEMORY {
+            names.clear();
+        }
+        names.entry(id.clone()).or_insert(profile).clone()
+    }
+
+    /// Replaces a profile after it was committed.
+    pub(super) fn put(&self, id: UserId, profile: Profile) {
+        let mut names = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        names.insert(id, Arc::new(profile));
+    }
+}
+
+/// What is stored about an account; `None` when nothing is.
+pub fn stored_profile(t: &impl Snapshot, id: &UserId) -> Result<Option<Profile>> {
+    t.people()?.get(id.as_str())?.map(|bytes| decode(bytes.value())).transpose()
+}
+
+impl<S: Snapshot> People for S {
+    fn profile(&self, id: &UserId) -> Result<Arc<Profile>> {
+        if let Some(profile) = self.names().get(id) {
+            return Ok(profile);
+        }
+        match stored_profile(self, id)? {
+            Some(profile) => Ok(self.names().remember(id, Arc::new(profile))),
+            None => Ok(Arc::new(Profile::unknown(id))),
+        }
+    }
+
+    fn guest_name(&self, room: RoomId, id: GuestId) -> Result<String> {
+        let name = self.guest_names()?.get((room, id.bytes()))?;
+        Ok(name.map_or_else(String::new, |name| name.value().to_owned()))
+    }
+}
+
+impl Writer<'_> {
+    /// Stores what Nextcloud said of an account that exists.
+    pub fn put_profile(&mut self, id: &UserId, display_name: &str, now: i64) -> Result<()> {
+        let deleted_at = stored_profile(self, id)?.and_then(|old| old.deleted_at);
+        let profile = Profile { display_name: display_name.to_owned(), seen: now, deleted_at, exists: true };
+        self.store_profile(id, profile)
+    }
+
+    /// Stores that an account is gone: what it wrote up to now is a deleted user's from now on (SPEC D.2).
+    pub fn put_deleted(&mut self, id: &UserId, now: i64) -> Result<()> {
+        let deleted_at = Some(messages::newest_id(self)?);
+        let profile = Profile { display_name: id.to_string(), seen: now, deleted_at, exists: false };
+        self.store_profile(id, profile)
+    }
+
+    fn store_profile(&mut self, id: &UserId, profile: Profile) -> Result<()> {
+        self.wrote = true;
+        self.people.insert(id.as_str(), encode(&profile)?.as_slice())?;
+        self.has_new_profile(id, profile);
+        Ok(())
+    }
+
+    /// Stores the name that a guest gave; an empty one is a name too.
+    pub fn put_guest_name(&mut self, room: RoomId, id: GuestId, name: &str) -> Result<()> {
+        self.wrote = true;
+        self.guest_names.insert((room, id.bytes()), name)?;
+        Ok(())
+    }
+}
