@@ -3,7 +3,7 @@
 use super::{Context, Reply, end_call_if_empty, post, remember, webinar};
 use crate::error::{By, Error, Result};
 use crate::nextcloud::directory::Account;
-use crate::ocs::Answer;
+use crate::ocs::{Answer, Format};
 use crate::password;
 use crate::store::commit::Writer;
 use crate::store::rooms::Access;
@@ -49,7 +49,12 @@ fn list_of<S: Snapshot>(ctx: &Context, t: &S, rooms: Vec<(Room, Member)>) -> Res
         let me = room.user(user).map(|p| p.no);
         list.push(rendered(ctx, t, Access { room, me }, Some(member), false)?);
     }
-    Ok(ctx.ok(&list).with(TALK_HASH, &ctx.app.talk_hash))
+    Ok(hashed(ctx, ctx.ok(&list)))
+}
+
+/// Adds the header that tells clients when the server's settings changed; not to an answer that says nothing.
+fn hashed(ctx: &Context, answer: Answer) -> Answer {
+    if ctx.format == Format::Unsupported { answer } else { answer.with(TALK_HASH, &ctx.app.talk_hash) }
 }
 
 /// `GET /room/{token}`
@@ -61,16 +66,15 @@ pub fn show(ctx: &Context) -> Result<Reply> {
         }
         one(ctx, t, access).map(Some)
     })?;
-    let hashed = |ctx: &Context, answer: Answer| Reply::Now(answer.with(TALK_HASH, &ctx.app.talk_hash));
     match looked {
-        Some(answer) => Ok(hashed(ctx, answer)),
+        Some(answer) => Ok(Reply::Now(hashed(ctx, answer))),
         None => ctx.change(move |ctx, t| {
             let access = ctx.find(t)?;
             let answer = one(ctx, t, access.clone())?;
             let actor = ctx.actor(access.participant());
             let mut room = access.room;
             tidy(t, &mut room, &actor, ctx.now)?;
-            Ok(hashed(ctx, answer))
+            Ok(Reply::Now(hashed(ctx, answer)))
         }),
     }
 }
