@@ -196,7 +196,7 @@ fn target(ctx: &Context, t: &impl Snapshot, room: &Room) -> Result<Target> {
             match room.participant(no).map(|p| &p.actor) {
                 Some(Actor::Guest(guest)) => Ok(Target::Guest(no, *guest)),
                 Some(Actor::User(user)) => Ok(Target::User(no, user.clone())),
-                Some(Actor::Bot) | None => Err(Error::NOT_FOUND),
+                Some(Actor::Bot | Actor::Guests) | None => Err(Error::NOT_FOUND),
             }
         }
         (None, None) => Err(Error::InvalidQuery),
