@@ -233,7 +233,11 @@ pub fn receive(ctx: &Context) -> Result<Reply> {
             let mut member = participants::member(t, user, access.room.id)?;
             member.last_read = member.last_read.max(wanted.known);
             t.put_member(user, access.room.id, &member)?;
-            page(ctx, t, &access, &wanted)
+            match page(ctx, t, &access, &wanted) {
+                // Nothing new is no failure: the marker has moved all the same.
+                Err(Error::NotModified) => ctx.refuse(&Error::NotModified),
+                paged => paged,
+            }
         }),
     }
 }
