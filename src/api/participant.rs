@@ -180,6 +180,8 @@ fn holder(t: &impl Snapshot, room: &Room, session: &str) -> Result<Option<Partic
 enum Target {
     User(ParticipantNo, UserId),
     Guest(ParticipantNo, GuestId),
+    /// Named by the session of an account: a session stands for guests only.
+    WrongSession(ParticipantNo),
 }
 
 /// `participant` wins over `sessionId`; without either the request makes no sense.
@@ -195,7 +197,7 @@ fn target(ctx: &Context, t: &impl Snapshot, room: &Room) -> Result<Target> {
             let no = holder(t, room, session)?.ok_or(Error::NOT_FOUND)?;
             match room.participant(no).map(|p| &p.actor) {
                 Some(Actor::Guest(guest)) => Ok(Target::Guest(no, *guest)),
-                Some(Actor::User(user)) => Ok(Target::User(no, user.clone())),
+                Some(Actor::User(_)) => Ok(Target::WrongSession(no)),
                 Some(Actor::Bot) | None => Err(Error::NOT_FOUND),
             }
         }
@@ -214,6 +216,7 @@ pub fn promote(ctx: &Context) -> Result<Reply> {
             Target::Guest(no, guest) => {
                 (no, ParticipantType::Guest, ParticipantType::GuestModerator, System::GuestModeratorPromoted(guest))
             }
+            Target::WrongSession(_) => return Err(Error::BadRequest),
         };
         change_type(ctx, t, &mut access, no, (from, to), event)
     })
@@ -234,6 +237,8 @@ pub fn demote(ctx: &Context) -> Result<Reply> {
             Target::Guest(no, guest) => {
                 (no, ParticipantType::GuestModerator, ParticipantType::Guest, System::GuestModeratorDemoted(guest))
             }
+            Target::WrongSession(no) if access.me == Some(no) => return Err(Error::FORBIDDEN),
+            Target::WrongSession(_) => return Err(Error::BadRequest),
         };
         if access.me == Some(no) {
             return Err(Error::FORBIDDEN);
