@@ -214,8 +214,8 @@ impl Request {
 
 /// Later values of the same name replace earlier ones, as in PHP.
 fn set(parameters: &mut Vec<(String, Value)>, name: String, value: Value) {
-    match parameters.iter_mut().find(|(n, _)| *n == name) {
-        Some(slot) => slot.1 = value,
+    match parameters.iter().position(|(n, _)| *n == name) {
+        Some(at) => parameters[at].1 = value,
         None if parameters.len() < MOST_PARAMETERS => parameters.push((name, value)),
         None => {}
     }

@@ -401,7 +401,7 @@ impl Shared {
             let mut body = Vec::new();
             // One byte more than allowed tells a chunked body that is too long.
             match raw.as_reader().take(BODY_LIMIT as u64 + 1).read_to_end(&mut body) {
-                Ok(_) if body.len() > BODY_LIMIT => std::mem::forget(answer_too_large(raw)),
+                Ok(_) if body.len() > BODY_LIMIT => drain(answer_too_large(raw)),
                 Ok(_) => shared.dispatch(raw, &body),
                 Err(error) => log::debug!("a body could not be read: {}", error.kind()),
             }
@@ -413,14 +413,11 @@ impl Shared {
     /// costs a descriptor, and nginx never lets one through.
     fn refuse_body(self: &Arc<Shared>, raw: tiny_http::Request, length: usize) {
         log::warn!("refused a body of {length} bytes");
-        let mut stream = answer_too_large(raw);
+        let stream = answer_too_large(raw);
         if length > DRAINED_BODY || !self.take_body_reader() {
             return std::mem::forget(stream);
         }
-        self.start_body_reader(move |_| {
-            // The caller may be gone; there is nothing to be done about it.
-            let _ = std::io::copy(&mut stream, &mut std::io::sink());
-        });
+        self.start_body_reader(move |_| drain(stream));
     }
 
     fn take_body_reader(&self) -> bool {
@@ -482,6 +479,15 @@ fn answer_too_large(raw: tiny_http::Request) -> Box<dyn tiny_http::ReadWrite + S
     // The caller may be gone; there is nothing to be done about it.
     let _ = stream.write_all(&answer.body).and_then(|()| stream.flush());
     stream
+}
+
+/// Reads what is left of a body, and leaks the reader of one that does not end.
+fn drain(mut stream: Box<dyn tiny_http::ReadWrite + Send>) {
+    let most = DRAINED_BODY as u64;
+    let read = std::io::copy(&mut (&mut stream).take(most), &mut std::io::sink());
+    if read.is_ok_and(|length| length == most) {
+        std::mem::forget(stream);
+    }
 }
 
 /// Stores pings and drops silent sessions every few seconds, for as long as the server lives.
