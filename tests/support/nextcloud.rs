@@ -78,7 +78,7 @@ impl Received {
     }
 }
 
-/// The running server. It stops taking connections when it is dropped.
+/// The running server. It stops answering when it is dropped.
 pub struct FakeNextcloud {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
@@ -193,6 +193,9 @@ fn serve(stream: TcpStream, state: &Mutex<State>) {
     while let Some(received) = receive(&mut input) {
         let behaviour = {
             let mut state = lock(state);
+            if state.stopped {
+                return;
+            }
             *state.counts.entry(received.path.clone()).or_default() += 1;
             state.last = received.clone();
             state.behaviour.clone()
