@@ -1,6 +1,6 @@
 //! Listening, threads, limits, shutdown. The only file that names tiny_http.
 
-use crate::api::{App, account};
+use crate::api::App;
 use crate::auth::Logins;
 use crate::config::{Config, Listen};
 use crate::dispatch::{Dispatcher, SlowWork, unix_time};
@@ -10,10 +10,9 @@ use crate::ocs::{self, Answer};
 use crate::polls::{Polls, Topic};
 use crate::presence::Presence;
 use crate::signals::Signals;
-use crate::store::{Store, participants, rooms};
-use crate::talk::participant::Actor;
+use crate::store::Store;
 use crate::talk::view::Policy;
-use crate::{nextcloud, store};
+use crate::{nextcloud, store, sweep};
 use sha1::{Digest, Sha1};
 use std::io::{Read, Write};
 use std::net::{IpAddr, TcpListener};
@@ -33,8 +32,6 @@ const BODY_READERS: usize = 64;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest time that shutting down waits for requests under way.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(9);
-/// How often pings reach the disk and silent sessions are looked for.
-const SWEEP_PAUSE: Duration = Duration::from_secs(10);
 /// How long a server waits after `accept` failed, which it does again at once while descriptors are short.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Threads that write the answers of committed changes.
@@ -315,7 +312,7 @@ fn start_threads(
     let dispatcher = shared.dispatcher.clone();
     start("polls".to_owned(), Box::new(move || dispatcher.serve_polls()))?;
     let app = Arc::downgrade(&shared.app);
-    start("sweep".to_owned(), Box::new(move || sweep(&app)))?;
+    start("sweep".to_owned(), Box::new(move || sweep::run(&app)))?;
     Ok(threads)
 }
 
@@ -473,51 +470,6 @@ fn refuse_body(raw: tiny_http::Request, length: usize) {
     std::mem::forget(stream);
 }
 
-/// Stores pings and drops silent sessions every few seconds, for as long as the server lives.
-fn sweep(app: &std::sync::Weak<App>) {
-    let mut next = Instant::now() + SWEEP_PAUSE;
-    loop {
-        std::thread::sleep(Duration::from_millis(200));
-        let Some(app) = app.upgrade() else { return };
-        if Instant::now() >= next {
-            sweep_once(&app, unix_time());
-            app.signals.forget_idle(Instant::now());
-            account::look_for_gone(&app, unix_time());
-            next = Instant::now() + SWEEP_PAUSE;
-        }
-    }
-}
-
-/// One sweep: every conversation with pings in memory or with somebody connected.
-fn sweep_once(app: &App, now: i64) {
-    let pinged = app.store.presence().pending();
-    let connected = match app.store.read(|t| participants::connected_rooms(t)) {
-        Ok(connected) => connected,
-        Err(error) => return log::error!("sessions could not be looked through: {error}"),
-    };
-    let mut all = pinged.clone();
-    all.extend(connected);
-    all.sort_unstable();
-    all.dedup();
-    for id in all {
-        let has_pings = pinged.contains(&id);
-        let stored = app.store.write(move |t| {
-            let Some(mut room) = rooms::get(t, id)? else { return Ok(()) };
-            let silent = crate::api::conversation::needs_tidying(&room, now);
-            if silent {
-                crate::api::conversation::tidy(t, &mut room, &Actor::Bot, now)?;
-            } else if has_pings {
-                t.save(&mut room)?;
-            }
-            Ok(())
-        });
-        match stored {
-            Ok(()) => app.store.presence().stored(id, now),
-            Err(error) => log::error!("a conversation could not be swept: {error}"),
-        }
-    }
-}
-
 /// Serves until SIGTERM or SIGINT, then stops in an orderly way.
 pub fn run(config: Config) -> Result<(), String> {
     start_logging(&config);
@@ -554,7 +506,6 @@ impl Running {
         if let Some(server) = self.shared.server() {
             (0..self.shared.config.server.workers).for_each(|_| server.unblock());
         }
-        sweep_once(&self.shared.app, unix_time());
         let workers = |name: &str| name.starts_with("worker") || name == "polls";
         let mut finished = true;
         for thread in self.threads {
@@ -564,6 +515,8 @@ impl Running {
             }
             finished &= !waits || thread.is_finished();
         }
+        // Last, so that no ping of a request that was under way is left out.
+        sweep::once(&self.shared.app, unix_time());
         finished
     }
 }
