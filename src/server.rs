@@ -313,6 +313,8 @@ fn start_threads(
     start("polls".to_owned(), Box::new(move || dispatcher.serve_polls()))?;
     let app = Arc::downgrade(&shared.app);
     start("sweep".to_owned(), Box::new(move || sweep::run(&app)))?;
+    let app = Arc::downgrade(&shared.app);
+    start("accounts".to_owned(), Box::new(move || sweep::look_for_gone_accounts(&app)))?;
     Ok(threads)
 }
 

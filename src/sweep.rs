@@ -1,4 +1,4 @@
-//! What roomd does by itself every few seconds: it stores pings and drops sessions gone silent (SPEC B.9).
+//! What roomd does by itself: it stores pings and drops sessions gone silent (SPEC B.9), and looks for deleted accounts.
 
 use crate::api::{App, account, conversation};
 use crate::dispatch::unix_time;
@@ -13,15 +13,25 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 /// Sweeps for as long as the server lives.
 pub fn run(app: &Weak<App>) {
-    let mut next = Instant::now() + PAUSE;
+    every(PAUSE, app, |app| {
+        once(app, unix_time());
+        app.signals.forget_idle(Instant::now());
+    });
+}
+
+/// Looks for deleted accounts for as long as the server lives: not in the same thread, since Nextcloud may be slow.
+pub fn look_for_gone_accounts(app: &Weak<App>) {
+    every(account::ROUND_PAUSE, app, |app| account::look_for_gone(app, unix_time()));
+}
+
+fn every(pause: Duration, app: &Weak<App>, work: impl Fn(&App)) {
+    let mut next = Instant::now() + pause;
     loop {
         std::thread::sleep(Duration::from_millis(200));
         let Some(app) = app.upgrade() else { return };
         if Instant::now() >= next {
-            once(&app, unix_time());
-            app.signals.forget_idle(Instant::now());
-            account::look_for_gone(&app, unix_time());
-            next = Instant::now() + PAUSE;
+            work(&app);
+            next = Instant::now() + pause;
         }
     }
 }
