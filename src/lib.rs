@@ -71,4 +71,5 @@ pub mod secret;
 pub mod server;
 pub mod signals;
 pub mod store;
+pub mod sweep;
 pub mod talk;

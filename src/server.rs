@@ -1,6 +1,6 @@
 //! Listening, threads, limits, shutdown. The only file that names tiny_http.
 
-use crate::api::{App, account};
+use crate::api::App;
 use crate::auth::Logins;
 use crate::config::{Config, Listen};
 use crate::dispatch::{Dispatcher, SlowWork, unix_time};
@@ -10,10 +10,9 @@ use crate::ocs::{self, Answer};
 use crate::polls::{Polls, Topic};
 use crate::presence::Presence;
 use crate::signals::Signals;
-use crate::store::{Store, participants, rooms};
-use crate::talk::participant::Actor;
+use crate::store::Store;
 use crate::talk::view::Policy;
-use crate::{nextcloud, store};
+use crate::{nextcloud, store, sweep};
 use sha1::{Digest, Sha1};
 use std::io::{Read, Write};
 use std::net::{IpAddr, TcpListener};
@@ -36,8 +35,6 @@ const BODY_READERS: usize = 64;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest time that shutting down waits for requests under way.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(9);
-/// How often pings reach the disk and silent sessions are looked for.
-const SWEEP_PAUSE: Duration = Duration::from_secs(10);
 /// How long a server waits after `accept` failed, which it does again at once while descriptors are short.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Threads that write the answers of committed changes.
@@ -318,7 +315,9 @@ fn start_threads(
     let dispatcher = shared.dispatcher.clone();
     start("polls".to_owned(), Box::new(move || dispatcher.serve_polls()))?;
     let app = Arc::downgrade(&shared.app);
-    start("sweep".to_owned(), Box::new(move || sweep(&app)))?;
+    start("sweep".to_owned(), Box::new(move || sweep::run(&app)))?;
+    let app = Arc::downgrade(&shared.app);
+    start("accounts".to_owned(), Box::new(move || sweep::look_for_gone_accounts(&app)))?;
     Ok(threads)
 }
 
@@ -503,59 +502,6 @@ fn drain(mut stream: Box<dyn tiny_http::ReadWrite + Send>) {
     }
 }
 
-/// Stores pings and drops silent sessions every few seconds, for as long as the server lives.
-fn sweep(app: &std::sync::Weak<App>) {
-    let mut next = Instant::now() + SWEEP_PAUSE;
-    loop {
-        std::thread::sleep(Duration::from_millis(200));
-        let Some(app) = app.upgrade() else { return };
-        if Instant::now() >= next {
-            sweep_once(&app, unix_time());
-            app.signals.forget_idle(Instant::now());
-            forget_attempts(&app, unix_time());
-            account::look_for_gone(&app, unix_time());
-            next = Instant::now() + SWEEP_PAUSE;
-        }
-    }
-}
-
-/// Throws away attempts at guessing that no longer count.
-fn forget_attempts(app: &App, now: i64) {
-    if let Err(error) = app.store.write(move |t| t.forget_attempts(now)) {
-        log::error!("old attempts could not be thrown away: {error}");
-    }
-}
-
-/// One sweep: every conversation with pings in memory or with somebody connected.
-fn sweep_once(app: &App, now: i64) {
-    let pinged = app.store.presence().pending();
-    let connected = match app.store.read(|t| participants::connected_rooms(t)) {
-        Ok(connected) => connected,
-        Err(error) => return log::error!("sessions could not be looked through: {error}"),
-    };
-    let mut all = pinged.clone();
-    all.extend(connected);
-    all.sort_unstable();
-    all.dedup();
-    for id in all {
-        let has_pings = pinged.contains(&id);
-        let stored = app.store.write(move |t| {
-            let Some(mut room) = rooms::get(t, id)? else { return Ok(()) };
-            let silent = crate::api::conversation::needs_tidying(&room, now);
-            if silent {
-                crate::api::conversation::tidy(t, &mut room, &Actor::Bot, now)?;
-            } else if has_pings {
-                t.save(&mut room)?;
-            }
-            Ok(())
-        });
-        match stored {
-            Ok(()) => app.store.presence().stored(id, now),
-            Err(error) => log::error!("a conversation could not be swept: {error}"),
-        }
-    }
-}
-
 /// Serves until SIGTERM or SIGINT, then stops in an orderly way.
 pub fn run(config: Config) -> Result<(), String> {
     start_logging(&config);
@@ -592,7 +538,6 @@ impl Running {
         if let Some(server) = self.shared.server() {
             (0..self.shared.config.server.workers).for_each(|_| server.unblock());
         }
-        sweep_once(&self.shared.app, unix_time());
         let workers = |name: &str| name.starts_with("worker") || name == "polls";
         let mut finished = true;
         for thread in self.threads {
@@ -602,6 +547,8 @@ impl Running {
             }
             finished &= !waits || thread.is_finished();
         }
+        // Last, so that no ping of a request that was under way is left out.
+        sweep::once(&self.shared.app, unix_time());
         finished
     }
 }

@@ -91,6 +91,8 @@ struct State {
     gone: HashSet<String>,
     /// Display names that were changed.
     names: HashMap<String, String>,
+    /// The data of `/cloud/capabilities`, in place of the usual.
+    capabilities: Option<serde_json::Value>,
     /// Requests by path.
     counts: HashMap<String, usize>,
     connections: usize,
@@ -108,6 +110,7 @@ impl FakeNextcloud {
             version: Version::V30,
             gone: HashSet::new(),
             names: HashMap::new(),
+            capabilities: None,
             counts: HashMap::new(),
             connections: 0,
             last: Received::default(),
@@ -150,6 +153,11 @@ impl FakeNextcloud {
     /// Changes an account's display name.
     pub fn rename(&self, user: &str, name: &str) {
         lock(&self.state).names.insert(user.to_owned(), name.to_owned());
+    }
+
+    /// Says from now on that it can do this.
+    pub fn set_capabilities(&self, data: serde_json::Value) {
+        lock(&self.state).capabilities = Some(data);
     }
 
     /// How many requests there were for a path (without query).
