@@ -19,6 +19,7 @@ use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTable};
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 /// The database's file inside the data folder.
 pub const FILE_NAME: &str = "roomd.redb";
@@ -104,6 +105,37 @@ impl Store {
         done: impl FnOnce(Result<T>) + Send + 'static,
     ) -> Result<()> {
         self.committer.submit(change, done)
+    }
+
+    /// Writes something small, to find out whether the database takes changes. Nobody waits longer than `patience`.
+    pub fn probe(&self, now: i64, patience: Duration) -> Result<()> {
+        self.write_within(patience, move |t| t.note_probe(now))
+    }
+
+    /// Whether the committing thread answers, whatever it says.
+    pub fn commits(&self, patience: Duration) -> bool {
+        !matches!(self.write_within(patience, |_| Ok(())), Err(Error::Unavailable(_) | Error::Internal(_)))
+    }
+
+    fn write_within(
+        &self,
+        patience: Duration,
+        change: impl FnMut(&mut Writer<'_>) -> Result<()> + Send + 'static,
+    ) -> Result<()> {
+        let (reply, result) = std::sync::mpsc::sync_channel(1);
+        self.submit(change, move |outcome| {
+            // Nobody waits any more.
+            let _ = reply.send(outcome);
+        })?;
+        result.recv_timeout(patience).unwrap_or(Err(Error::Unavailable("the database does not take changes")))
+    }
+
+    /// Commits what waits and closes the file in good order. Whoever asks later is refused.
+    pub fn close(&self) {
+        self.committer.close();
+        if let Ok(mut database) = self.shared.database.write() {
+            *database = None;
+        }
     }
 
     /// Last pings, which are newer in memory than on disk.
