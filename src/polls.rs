@@ -13,7 +13,7 @@ use std::time::Instant;
 pub enum Topic {
     /// New messages in a conversation.
     Messages(RoomId),
-    /// Signaling messages for a participant.
+    /// Signaling messages for a participant, or a change of who is connected.
     Signals(RoomId, ParticipantNo),
 }
 

@@ -6,7 +6,7 @@ mod socket;
 
 pub use run::run;
 
-use crate::api::App;
+use crate::api::{App, account};
 use crate::auth::Logins;
 use crate::config::Config;
 use crate::dispatch::{Dispatcher, SlowWork, unix_time};
@@ -16,6 +16,7 @@ use crate::metrics::{self, METRICS};
 use crate::ocs::{self, Answer};
 use crate::polls::{Polls, Topic};
 use crate::presence::Presence;
+use crate::signals::Signals;
 use crate::store::{Store, participants, rooms};
 use crate::talk::participant::Actor;
 use crate::talk::view::Policy;
@@ -215,7 +216,14 @@ pub fn start(config: Config) -> Result<Running, String> {
     let directory = nextcloud::open(&config)?;
     let polls: Arc<Polls<Box<crate::dispatch::Job>>> = Arc::default();
     let waker = polls.clone();
-    let wake: store::OnMessages = Arc::new(move |rooms| rooms.iter().for_each(|r| waker.wake(Topic::Messages(*r))));
+    let signals: Arc<Signals> = Arc::default();
+    let mailboxes = signals.clone();
+    let wake: store::OnCommit = Arc::new(move |changed| {
+        changed.messages.iter().for_each(|room| waker.wake(Topic::Messages(*room)));
+        for room in &changed.sessions {
+            mailboxes.refresh(*room).into_iter().for_each(|no| waker.wake(Topic::Signals(*room, no)));
+        }
+    });
     let store = Store::open(&config.store.data, config.store.cache_mib, Arc::new(Presence::default()), wake)?;
     let socket = match inherited.api {
         Some(socket) => socket,
@@ -230,6 +238,11 @@ pub fn start(config: Config) -> Result<Running, String> {
             default_group_notification: config.talk.default_group_notification,
         },
         talk_hash: talk_hash(&config),
+        signals,
+        wake: Box::new({
+            let polls = polls.clone();
+            move |topic| polls.wake(topic)
+        }),
         store,
         directory,
         config: config.clone(),
@@ -465,6 +478,8 @@ fn sweep(app: &std::sync::Weak<App>) {
         let Some(app) = app.upgrade() else { return };
         if Instant::now() >= next {
             sweep_once(&app, unix_time());
+            app.signals.forget_idle(Instant::now());
+            account::look_for_gone(&app, unix_time());
             next = Instant::now() + SWEEP_PAUSE;
         }
     }

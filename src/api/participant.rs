@@ -2,7 +2,7 @@
 
 use super::conversation::{add_people, disconnect, make_public, one, tidy};
 use super::{Context, Reply, end_call_if_empty, post, remember, take_out};
-use crate::auth::{cookie_digest, new_guest_cookie};
+use crate::auth::{cookie_digest, random_text};
 use crate::error::{Error, Result};
 use crate::http::GUEST_COOKIE;
 use crate::nextcloud::directory::Account;
@@ -195,8 +195,7 @@ fn target(ctx: &Context, t: &impl Snapshot, room: &Room) -> Result<Target> {
             let no = holder(t, room, session)?.ok_or(Error::NOT_FOUND)?;
             match room.participant(no).map(|p| &p.actor) {
                 Some(Actor::Guest(guest)) => Ok(Target::Guest(no, *guest)),
-                Some(Actor::User(user)) => Ok(Target::User(no, user.clone())),
-                Some(Actor::Bot) | None => Err(Error::NOT_FOUND),
+                _ => Err(Error::BadRequest),
             }
         }
         (None, None) => Err(Error::InvalidQuery),
@@ -280,7 +279,7 @@ pub fn join(ctx: &Context) -> Result<Reply> {
         Identity::User(_) => None,
         Identity::Guest(_) => Some(match ctx.request.guest_cookie() {
             Some(cookie) if is_own_cookie(cookie) => (cookie.to_owned(), false),
-            _ => (new_guest_cookie()?, true),
+            _ => (random_text()?, true),
         }),
     };
     ctx.change(move |ctx, t| {

@@ -8,7 +8,7 @@ use super::{Shared, Snapshot, tables};
 use crate::error::{Error, Result};
 use crate::metrics::METRICS;
 use crate::presence::Presence;
-use crate::store::OnMessages;
+use crate::store::{Changed, OnCommit};
 use crate::talk::message::Profile;
 use crate::talk::participant::UserId;
 use crate::talk::room::RoomId;
@@ -75,11 +75,11 @@ struct Running {
 }
 
 impl Committer {
-    pub(super) fn start(shared: Arc<Shared>, on_messages: OnMessages) -> std::io::Result<Committer> {
+    pub(super) fn start(shared: Arc<Shared>, on_commit: OnCommit) -> std::io::Result<Committer> {
         let (jobs, queue) = channel();
         let thread = std::thread::Builder::new()
             .name("commit".to_owned())
-            .spawn(move || commit_all(&shared, &queue, &on_messages))?;
+            .spawn(move || commit_all(&shared, &queue, &on_commit))?;
         Ok(Committer { running: Mutex::new(Some(Running { jobs, thread })) })
     }
 
@@ -115,7 +115,7 @@ impl Drop for Committer {
     }
 }
 
-fn commit_all(shared: &Shared, queue: &Receiver<Box<dyn Job>>, on_messages: &OnMessages) {
+fn commit_all(shared: &Shared, queue: &Receiver<Box<dyn Job>>, on_commit: &OnCommit) {
     let mut broken_since: Option<Instant> = None;
     while let Ok(first) = queue.recv() {
         let mut batch = vec![first];
@@ -136,9 +136,7 @@ fn commit_all(shared: &Shared, queue: &Receiver<Box<dyn Job>>, on_messages: &OnM
                     METRICS.commits.add(1);
                     METRICS.changes.add(batch.len() as u64);
                 }
-                if !effects.new_messages.is_empty() {
-                    on_messages(&effects.new_messages);
-                }
+                on_commit(&effects.changed);
                 Ok(())
             }
             Err(error) => {
@@ -181,7 +179,7 @@ fn reopen(shared: &Shared) -> bool {
 #[derive(Default)]
 struct Effects {
     committed: bool,
-    new_messages: Vec<RoomId>,
+    changed: Changed,
     profiles: Vec<(UserId, Profile)>,
 }
 
@@ -266,11 +264,14 @@ impl<'t> Writer<'t> {
         Ok(())
     }
 
-    /// Remembers that pollers of this conversation are to be woken after the commit.
+    /// Remembers that whoever waits for messages of this conversation is to be woken after the commit.
     pub(super) fn has_new_message(&mut self, room: RoomId) {
-        if self.effects.new_messages.last() != Some(&room) {
-            self.effects.new_messages.push(room);
-        }
+        note(&mut self.effects.changed.messages, room);
+    }
+
+    /// Remembers that the clients in this conversation are to look again at who is connected.
+    pub(super) fn has_new_sessions(&mut self, room: RoomId) {
+        note(&mut self.effects.changed.sessions, room);
     }
 
     /// Remembers a profile that is to replace the one in memory after the commit.
@@ -280,6 +281,12 @@ impl<'t> Writer<'t> {
 
     fn finish(self) -> Effects {
         self.effects
+    }
+}
+
+fn note(rooms: &mut Vec<RoomId>, room: RoomId) {
+    if rooms.last() != Some(&room) {
+        rooms.push(room);
     }
 }
 

@@ -24,8 +24,17 @@ use std::time::Duration;
 /// The database's file inside the data folder.
 pub const FILE_NAME: &str = "roomd.redb";
 
-/// What the rest of the server does when conversations got new messages: wake whoever waits for them.
-pub type OnMessages = Arc<dyn Fn(&[RoomId]) + Send + Sync>;
+/// What the rest of the server does after a commit: wake whoever waits for what it changed.
+pub type OnCommit = Arc<dyn Fn(&Changed) + Send + Sync>;
+
+/// The conversations that a commit changed in a way that somebody may be waiting for.
+#[derive(Debug, Default)]
+pub struct Changed {
+    /// They have new messages, or are gone.
+    pub messages: Vec<RoomId>,
+    /// Sessions came, went or changed their call flags.
+    pub sessions: Vec<RoomId>,
+}
 
 /// The open database.
 pub struct Store {
@@ -51,7 +60,7 @@ impl Store {
         folder: &Path,
         cache_mib: usize,
         presence: Arc<Presence>,
-        on_messages: OnMessages,
+        on_commit: OnCommit,
     ) -> std::result::Result<Store, String> {
         std::fs::create_dir_all(folder)
             .map_err(|e| format!("cannot make the data folder {}: {e}", folder.display()))?;
@@ -71,7 +80,7 @@ impl Store {
             names: Names::default(),
             presence,
         });
-        let committer = Committer::start(shared.clone(), on_messages).map_err(|e| e.to_string())?;
+        let committer = Committer::start(shared.clone(), on_commit).map_err(|e| e.to_string())?;
         Ok(Store { shared, committer })
     }
 
