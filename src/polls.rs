@@ -15,6 +15,8 @@ pub enum Topic {
     Messages(RoomId),
     /// Signaling messages for a participant, or a change of who is connected.
     Signals(RoomId, ParticipantNo),
+    /// Nothing: only time passes.
+    Nothing,
 }
 
 /// Slots in which the latest event of each topic is noted; topics that share one wake each other needlessly.

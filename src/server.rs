@@ -479,9 +479,17 @@ fn sweep(app: &std::sync::Weak<App>) {
         if Instant::now() >= next {
             sweep_once(&app, unix_time());
             app.signals.forget_idle(Instant::now());
+            forget_attempts(&app, unix_time());
             account::look_for_gone(&app, unix_time());
             next = Instant::now() + SWEEP_PAUSE;
         }
+    }
+}
+
+/// Throws away attempts at guessing that no longer count.
+fn forget_attempts(app: &App, now: i64) {
+    if let Err(error) = app.store.write(move |t| t.forget_attempts(now)) {
+        log::error!("old attempts could not be thrown away: {error}");
     }
 }
 

@@ -224,6 +224,7 @@ pub struct Writer<'t> {
     pub(super) messages: Table<'t, (u64, i64), &'static [u8]>,
     pub(super) people: Table<'t, &'static str, &'static [u8]>,
     pub(super) guest_names: Table<'t, (u64, &'static [u8; 20]), &'static str>,
+    pub(super) attempts: Table<'t, &'static [u8; 32], &'static [u8]>,
     /// Whether the running change has written anything.
     pub(super) wrote: bool,
     effects: Effects,
@@ -243,6 +244,7 @@ impl<'t> Writer<'t> {
             messages: transaction.open_table(tables::MESSAGES)?,
             people: transaction.open_table(tables::PEOPLE)?,
             guest_names: transaction.open_table(tables::GUEST_NAMES)?,
+            attempts: transaction.open_table(tables::ATTEMPTS)?,
             wrote: false,
             effects: Effects::default(),
             shared,
@@ -317,6 +319,9 @@ impl Snapshot for Writer<'_> {
     }
     fn guest_names(&self) -> Result<&impl ReadableTable<(u64, &'static [u8; 20]), &'static str>> {
         Ok(&self.guest_names)
+    }
+    fn attempts(&self) -> Result<&impl ReadableTable<&'static [u8; 32], &'static [u8]>> {
+        Ok(&self.attempts)
     }
     fn names(&self) -> &Names {
         &self.shared.names

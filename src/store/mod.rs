@@ -3,6 +3,7 @@
 //! Reading is a snapshot ([`Store::read`]); every change is one closure that the committing thread runs
 //! ([`Store::write`], [`Store::submit`]) and answers after the commit is on disk.
 
+pub mod attempts;
 pub mod commit;
 pub mod messages;
 pub mod participants;
@@ -189,6 +190,7 @@ fn prepare(database: &Database) -> Result<()> {
         transaction.open_table(tables::MESSAGES)?;
         transaction.open_table(tables::PEOPLE)?;
         transaction.open_table(tables::GUEST_NAMES)?;
+        transaction.open_table(tables::ATTEMPTS)?;
     }
     transaction.commit()?;
     Ok(())
@@ -214,6 +216,8 @@ pub trait Snapshot {
     fn people(&self) -> Result<&impl ReadableTable<&'static str, &'static [u8]>>;
     /// [`tables::GUEST_NAMES`]
     fn guest_names(&self) -> Result<&impl ReadableTable<(u64, &'static [u8; 20]), &'static str>>;
+    /// [`tables::ATTEMPTS`]
+    fn attempts(&self) -> Result<&impl ReadableTable<&'static [u8; 32], &'static [u8]>>;
     /// Profiles kept in memory.
     fn names(&self) -> &Names;
     /// Last pings, newer in memory than on disk.
@@ -238,6 +242,7 @@ struct OpenTables {
     messages: OnceCell<ReadOnlyTable<(u64, i64), &'static [u8]>>,
     people: OnceCell<ReadOnlyTable<&'static str, &'static [u8]>>,
     guest_names: OnceCell<ReadOnlyTable<(u64, &'static [u8; 20]), &'static str>>,
+    attempts: OnceCell<ReadOnlyTable<&'static [u8; 32], &'static [u8]>>,
 }
 
 impl Reader<'_> {
@@ -283,6 +288,9 @@ impl Snapshot for Reader<'_> {
     }
     fn guest_names(&self) -> Result<&impl ReadableTable<(u64, &'static [u8; 20]), &'static str>> {
         self.table(&self.tables.guest_names, tables::GUEST_NAMES)
+    }
+    fn attempts(&self) -> Result<&impl ReadableTable<&'static [u8; 32], &'static [u8]>> {
+        self.table(&self.tables.attempts, tables::ATTEMPTS)
     }
     fn names(&self) -> &Names {
         &self.shared.names
