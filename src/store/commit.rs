@@ -232,7 +232,7 @@ pub struct Writer<'t> {
 }
 
 impl<'t> Writer<'t> {
-    fn new(transaction: &'t WriteTransaction, shared: &'t Shared) -> Result<Writer<'t>> {
+    pub(super) fn new(transaction: &'t WriteTransaction, shared: &'t Shared) -> Result<Writer<'t>> {
         Ok(Writer {
             meta: transaction.open_table(tables::META)?,
             rooms: transaction.open_table(tables::ROOMS)?,
