@@ -56,11 +56,13 @@
 //!    configuration asks for it, one line of log.
 
 pub mod api;
+pub mod ask;
 pub mod auth;
 pub mod config;
 pub mod dispatch;
 pub mod error;
 pub mod http;
+pub mod metrics;
 pub mod nextcloud;
 pub mod ocs;
 pub mod password;
