@@ -152,14 +152,13 @@ enum Socket {
 impl Socket {
     /// The socket that systemd passes, if it does, else a new one.
     fn open(config: &Config) -> Result<Socket, String> {
-        let passed = listenfd::ListenFd::from_env().take_unix_listener(0);
-        match passed.map_err(|e| format!("systemd passed a socket that is no unix socket: {e}"))? {
-            Some(listener) => {
-                listener.set_nonblocking(false).map_err(|e| format!("cannot use the socket from systemd: {e}"))?;
-                Ok(Socket::Passed(listener))
-            }
-            None => Socket::bind(config),
-        }
+        let passed = sd_listen_fds::get().map_err(|e| format!("cannot take the socket from systemd: {e}"))?;
+        let Some((_, socket)) = passed.into_iter().next() else { return Socket::bind(config) };
+        let listener = UnixListener::from(socket);
+        // Asking for the address tells whether it is a unix socket at all.
+        let usable = listener.local_addr().and_then(|_| listener.set_nonblocking(false));
+        usable.map_err(|e| format!("the socket from systemd is of no use: {e}"))?;
+        Ok(Socket::Passed(listener))
     }
 
     fn bind(config: &Config) -> Result<Socket, String> {
@@ -188,7 +187,9 @@ impl Socket {
     /// Accepted connections inherit these from the listener.
     fn set_options(&self) -> std::io::Result<()> {
         match self {
-            Socket::Unix(listener) | Socket::Passed(listener) => socket2::SockRef::from(listener).set_write_timeout(Some(WRITE_TIMEOUT)),
+            Socket::Unix(listener) | Socket::Passed(listener) => {
+                socket2::SockRef::from(listener).set_write_timeout(Some(WRITE_TIMEOUT))
+            }
             Socket::Tcp(listener) => {
                 let socket = socket2::SockRef::from(listener);
                 socket.set_tcp_nodelay(true)?;
