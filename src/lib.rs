@@ -15,5 +15,6 @@ pub mod presence;
 pub mod routes;
 pub mod secret;
 pub mod server;
+pub mod signals;
 pub mod store;
 pub mod talk;
