@@ -145,23 +145,10 @@ fn reason(status: u16) -> &'static str {
 /// The socket that is listened on.
 enum Socket {
     Unix(UnixListener),
-    /// Made by systemd, which keeps it and its file while no server runs.
-    Passed(UnixListener),
     Tcp(TcpListener),
 }
 
 impl Socket {
-    /// The socket that systemd passes, if it does, else a new one.
-    fn open(config: &Config) -> Result<Socket, String> {
-        let passed = sd_listen_fds::get().map_err(|e| format!("cannot take the socket from systemd: {e}"))?;
-        let Some((_, socket)) = passed.into_iter().next() else { return Socket::bind(config) };
-        let listener = UnixListener::from(socket);
-        // Asking for the address tells whether it is a unix socket at all.
-        let usable = listener.local_addr().and_then(|_| listener.set_nonblocking(false));
-        usable.map_err(|e| format!("the socket from systemd is of no use: {e}"))?;
-        Ok(Socket::Passed(listener))
-    }
-
     fn bind(config: &Config) -> Result<Socket, String> {
         let listen = &config.server.listen;
         let failed = |e: std::io::Error| format!("cannot listen on {listen}: {e}");
@@ -188,9 +175,7 @@ impl Socket {
     /// Accepted connections inherit these from the listener.
     fn set_options(&self) -> std::io::Result<()> {
         match self {
-            Socket::Unix(listener) | Socket::Passed(listener) => {
-                socket2::SockRef::from(listener).set_write_timeout(Some(WRITE_TIMEOUT))
-            }
+            Socket::Unix(listener) => socket2::SockRef::from(listener).set_write_timeout(Some(WRITE_TIMEOUT)),
             Socket::Tcp(listener) => {
                 let socket = socket2::SockRef::from(listener);
                 socket.set_tcp_nodelay(true)?;
@@ -201,7 +186,7 @@ impl Socket {
 
     fn name(&self) -> String {
         match self {
-            Socket::Unix(listener) | Socket::Passed(listener) => match listener.local_addr() {
+            Socket::Unix(listener) => match listener.local_addr() {
                 Ok(address) => format!("unix:{}", address.as_pathname().unwrap_or("?".as_ref()).display()),
                 Err(_) => "unix:?".to_owned(),
             },
@@ -211,9 +196,7 @@ impl Socket {
 
     fn serve(&self) -> std::io::Result<tiny_http::Server> {
         let server = match self {
-            Socket::Unix(listener) | Socket::Passed(listener) => {
-                tiny_http::Server::from_listener(listener.try_clone()?, None)
-            }
+            Socket::Unix(listener) => tiny_http::Server::from_listener(listener.try_clone()?, None),
             Socket::Tcp(listener) => tiny_http::Server::from_listener(listener.try_clone()?, None),
         };
         server.map_err(|e| std::io::Error::other(e.to_string()))
@@ -266,7 +249,7 @@ pub fn start(config: Config) -> Result<Running, String> {
         }
     });
     let store = Store::open(&config.store.data, config.store.cache_mib, Arc::new(Presence::default()), wake)?;
-    let socket = Socket::open(&config)?;
+    let socket = Socket::bind(&config)?;
     socket.set_options().map_err(|e| format!("cannot set socket options: {e}"))?;
     let name = socket.name();
     let app = Arc::new(App {
@@ -548,12 +531,8 @@ pub fn run(config: Config) -> Result<(), String> {
     start_logging(&config);
     let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT])
         .map_err(|e| format!("cannot wait for signals: {e}"))?;
-    let nobody_can_log_in = config.nextcloud.url.is_empty() && config.users.is_empty();
     let running = start(config)?;
     log::info!("roomd {} listening on {}", env!("CARGO_PKG_VERSION"), running.name());
-    if nobody_can_log_in {
-        log::warn!("nobody can log in: the configuration has neither nextcloud.url nor [[users]]");
-    }
     signals.forever().next();
     log::info!("stopping");
     if running.stop() { Ok(()) } else { Err("some requests took too long and were cut off".to_owned()) }
@@ -592,10 +571,6 @@ impl Running {
                 std::thread::sleep(Duration::from_millis(5));
             }
             finished &= !waits || thread.is_finished();
-        }
-        if matches!(self.shared.socket, Socket::Passed(_)) {
-            // Dropping a tiny_http server removes the socket's file, which is systemd's.
-            std::mem::forget(self.shared.clone());
         }
         finished
     }
