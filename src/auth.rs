@@ -92,12 +92,12 @@ pub enum Lookup<W> {
 /// The logins known now. `W` is a request that can wait.
 pub struct Logins<W> {
     key: [u8; 32],
-    good_for: Duration,
-    bad_for: Duration,
     state: Mutex<State<W>>,
 }
 
 struct State<W> {
+    good_for: Duration,
+    bad_for: Duration,
     entries: HashMap<LoginKey, Entry<W>>,
     waiting: usize,
     failures: u32,
@@ -109,8 +109,21 @@ impl<W> Logins<W> {
     pub fn new(good_for: Duration, bad_for: Duration) -> Result<Logins<W>> {
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(|e| Error::internal(format!("no random numbers: {e}")))?;
-        let state = State { entries: HashMap::new(), waiting: 0, failures: 0, down_until: None };
-        Ok(Logins { key, good_for, bad_for, state: Mutex::new(state) })
+        let state = State { good_for, bad_for, entries: HashMap::new(), waiting: 0, failures: 0, down_until: None };
+        Ok(Logins { key, state: Mutex::new(state) })
+    }
+
+    /// From now on remembers good logins for `good_for`, refused ones for `bad_for`. Those that are remembered already
+    /// keep their time, unless that is longer.
+    pub fn set_lifetimes(&self, good_for: Duration, bad_for: Duration) {
+        let mut state = self.lock();
+        (state.good_for, state.bad_for) = (good_for, bad_for);
+        let now = Instant::now();
+        for entry in state.entries.values_mut() {
+            if let Entry::Judged(verdict, until) = entry {
+                *until = (*until).min(now + if verdict.user.is_some() { good_for } else { bad_for });
+            }
+        }
     }
 
     /// The key of a caller's credentials; `None` when there are none, which makes a guest.
@@ -163,7 +176,7 @@ impl<W> Logins<W> {
         state.waiting -= waiting.len();
         match answer {
             Ok(verdict) => {
-                let keep = if verdict.user.is_some() { self.good_for } else { self.bad_for };
+                let keep = if verdict.user.is_some() { state.good_for } else { state.bad_for };
                 state.entries.insert(key, Entry::Judged(verdict.clone(), now + keep));
                 state.failures = 0;
                 state.down_until = None;

@@ -53,6 +53,9 @@ pub struct Server {
     pub slow_workers: usize,
     /// Requests that may wait for a slow worker before the next gets 503, 1 to 10000.
     pub slow_queue: usize,
+    /// Where operators are served: health, metrics, and the commands that change things. `None` for nowhere.
+    #[serde(deserialize_with = "address_or_nothing")]
+    pub admin_listen: Option<Listen>,
 }
 
 /// `[store]`
@@ -200,6 +203,22 @@ impl<'de> Deserialize<'de> for Listen {
     }
 }
 
+/// Reads an address; an empty text is none.
+fn address_or_nothing<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Listen>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Listen::parse_optional(&text).map_err(serde::de::Error::custom)
+}
+
+impl Listen {
+    /// Reads an address; an empty text is none.
+    pub fn parse_optional(text: &str) -> Result<Option<Listen>, String> {
+        if text.is_empty() { Ok(None) } else { text.parse().map(Some) }
+    }
+}
+
+/// Where operators are served when nothing else is said.
+pub const DEFAULT_ADMIN_SOCKET: &str = "/run/roomd/admin.sock";
+
 impl Default for Server {
     fn default() -> Server {
         Server {
@@ -211,6 +230,7 @@ impl Default for Server {
             workers: 4,
             slow_workers: 8,
             slow_queue: 64,
+            admin_listen: Some(Listen::Unix(PathBuf::from(DEFAULT_ADMIN_SOCKET))),
         }
     }
 }
@@ -256,18 +276,27 @@ impl Default for Log {
 }
 
 impl Config {
-    /// Reads `file`, or [`DEFAULT_FILE`] where that exists, then lets the environment override it.
+    /// The configuration file: the one that the command line named, else `ROOMD_CONFIG`'s, else [`DEFAULT_FILE`] where
+    /// that exists.
+    pub fn file(named: Option<PathBuf>) -> Option<PathBuf> {
+        let default = || Some(PathBuf::from(DEFAULT_FILE)).filter(|file| file.exists());
+        named.or_else(|| std::env::var_os("ROOMD_CONFIG").map(PathBuf::from)).or_else(default)
+    }
+
+    /// Reads `file`, where there is one, then lets the environment override it.
     ///
     /// The error is a sentence for the administrator that names the file, the line and the key.
     pub fn load(file: Option<&Path>) -> Result<Config, String> {
-        let default = Path::new(DEFAULT_FILE);
-        let mut config = match file {
-            Some(path) => Config::read(path)?,
-            None if default.exists() => Config::read(default)?,
-            None => Config::default(),
-        };
+        let mut config = file.map_or_else(|| Ok(Config::default()), Config::read)?;
         config.override_from(|name| std::env::var(name).ok())?;
         Ok(config)
+    }
+
+    /// The file's keys as they are written, to tell what changed between two readings. Empty without a file.
+    pub fn keys(file: Option<&Path>) -> Result<toml::Table, String> {
+        let Some(path) = file else { return Ok(toml::Table::new()) };
+        let text = std::fs::read_to_string(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+        toml::from_str(&text).map_err(|_| format!("{} is no TOML", path.display()))
     }
 
     fn read(path: &Path) -> Result<Config, String> {
@@ -290,6 +319,10 @@ impl Config {
     fn override_from(&mut self, variable: impl Fn(&str) -> Option<String>) -> Result<(), String> {
         if let Some(listen) = variable("ROOMD_LISTEN") {
             self.server.listen = listen.parse().map_err(|e| format!("ROOMD_LISTEN: {e}"))?;
+        }
+        if let Some(listen) = variable("ROOMD_ADMIN_LISTEN") {
+            self.server.admin_listen =
+                Listen::parse_optional(&listen).map_err(|e| format!("ROOMD_ADMIN_LISTEN: {e}"))?;
         }
         if let Some(data) = variable("ROOMD_DATA") {
             self.store.data = PathBuf::from(data);
@@ -341,6 +374,13 @@ impl Config {
             return Err(format!(
                 "server.listen is {address}, which others than this machine can reach. roomd's HTTP reader is made to \
                  stand behind nginx; listen on unix:PATH or 127.0.0.1, or set server.allow_public_address = true"
+            ));
+        }
+        if let Some(Listen::Tcp(address)) = self.server.admin_listen
+            && !address.ip().is_loopback()
+        {
+            return Err(format!(
+                "server.admin_listen is {address}, which others than this machine can reach: use unix:PATH or 127.0.0.1"
             ));
         }
         let url = &self.nextcloud.url;

@@ -4,6 +4,7 @@ use crate::api::{App, Context, Lane, Parts, Reply, Waited};
 use crate::auth::{Caller, LoginKey, Logins, Lookup, Verdict};
 use crate::error::{Error, Result};
 use crate::http::Request;
+use crate::metrics::{self, LoginOutcome, METRICS};
 use crate::nextcloud::directory::Login;
 use crate::ocs::{self, Answer, Format, Version};
 use crate::polls::{Polls, Topic};
@@ -69,14 +70,20 @@ impl Dispatcher {
         Dispatcher { app, logins, polls, slow, answers }
     }
 
+    /// Logins are believed and refusals remembered for these times from now on.
+    pub fn set_login_lifetimes(&self, good: std::time::Duration, bad: std::time::Duration) {
+        self.logins.set_lifetimes(good, bad);
+    }
+
     /// Takes a request that has just been read. Never blocks on anything but the store.
-    pub fn begin(self: &Arc<Self>, request: Request, responder: Responder) {
+    pub fn begin(self: &Arc<Self>, request: Request, mut responder: Responder) {
         let (version, path) = routes::entry(&request.path);
         let Some(path) = path else { return self.begin_outside_the_api(&request, responder) };
         let found = match routes::find(request.method, &path) {
             Ok(found) => found,
             Err(error) => return responder.send(ocs::failure(version, &request, &error)),
         };
+        responder.count_as(routes::number(found.route));
         if request.is_unreadable() {
             return responder.send(ocs::unreadable_body());
         }
@@ -99,12 +106,19 @@ impl Dispatcher {
         };
         match self.logins.look_up(key, job, Instant::now()) {
             Lookup::Known(mut job, verdict) => {
+                METRICS.judged_login(LoginOutcome::Known);
                 job.caller = Some(Arc::new(verdict.caller(asker, job.request.guest_cookie(), Vec::new())));
                 self.run(job, Lane::Fast);
             }
-            Lookup::Ask(job) => self.to_slow_lane(SlowWork::Ask(key, job)),
-            Lookup::Waits => {}
-            Lookup::Refused(job, error) => job.fail(&error),
+            Lookup::Ask(job) => {
+                METRICS.judged_login(LoginOutcome::Asked);
+                self.to_slow_lane(SlowWork::Ask(key, job));
+            }
+            Lookup::Waits => METRICS.judged_login(LoginOutcome::Joined),
+            Lookup::Refused(job, error) => {
+                METRICS.judged_login(LoginOutcome::Refused);
+                job.fail(&error);
+            }
         }
     }
 
@@ -132,9 +146,10 @@ impl Dispatcher {
         }
     }
 
-    /// Serves requests that were parked until [`Polls::close`].
+    /// Serves requests that were parked, for as long as the process lives.
     pub fn serve_polls(self: &Arc<Self>) {
-        while let Some((mut job, timed_out)) = self.polls.next() {
+        loop {
+            let (mut job, timed_out) = self.polls.next();
             if timed_out {
                 job.waited = Waited::TimedOut;
             }
@@ -146,14 +161,17 @@ impl Dispatcher {
         let busy = Error::Unavailable("Too many requests wait for Nextcloud");
         match self.slow.try_send(work) {
             Ok(()) => {}
-            Err(TrySendError::Full(work) | TrySendError::Disconnected(work)) => match work {
-                SlowWork::Run(job) => job.fail(&busy),
-                SlowWork::Ask(key, job) => {
-                    let waiting = self.logins.settle(key, &Err(busy.clone()), Instant::now());
-                    job.fail(&busy);
-                    waiting.into_iter().for_each(|job| job.fail(&busy));
+            Err(TrySendError::Full(work) | TrySendError::Disconnected(work)) => {
+                METRICS.slow_lane_refusals.add(1);
+                match work {
+                    SlowWork::Run(job) => job.fail(&busy),
+                    SlowWork::Ask(key, job) => {
+                        let waiting = self.logins.settle(key, &Err(busy.clone()), Instant::now());
+                        job.fail(&busy);
+                        waiting.into_iter().for_each(|job| job.fail(&busy));
+                    }
                 }
-            },
+            }
         }
     }
 
@@ -202,7 +220,12 @@ impl Dispatcher {
     }
 
     /// Runs the handler of a request whose caller is known.
-    fn run(self: &Arc<Self>, job: Box<Job>, lane: Lane) {
+    fn run(self: &Arc<Self>, mut job: Box<Job>, lane: Lane) {
+        job.responder.served_in(match (job.waited, lane) {
+            (Waited::Woken(_) | Waited::TimedOut, _) => metrics::Lane::Poll,
+            (Waited::No, Lane::Slow) => metrics::Lane::Slow,
+            (Waited::No, Lane::Fast) => metrics::Lane::Fast,
+        });
         if job.route.lane == Lane::Slow && lane == Lane::Fast {
             return self.to_slow_lane(SlowWork::Run(job));
         }

@@ -2,11 +2,13 @@
 #![allow(missing_docs)]
 
 pub mod api;
+pub mod ask;
 pub mod auth;
 pub mod config;
 pub mod dispatch;
 pub mod error;
 pub mod http;
+pub mod metrics;
 pub mod nextcloud;
 pub mod ocs;
 pub mod password;

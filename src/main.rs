@@ -1,7 +1,7 @@
 //! The command line: one function for each command, an exit code from each.
 
 use argh::FromArgs;
-use roomd::config::Config;
+use roomd::config::{Config, Listen};
 use roomd::server;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -31,7 +31,10 @@ struct Serve {
     config: Option<PathBuf>,
     /// where to listen: 127.0.0.1:PORT, [::1]:PORT or unix:PATH
     #[argh(option)]
-    listen: Option<roomd::config::Listen>,
+    listen: Option<Listen>,
+    /// where to serve operators: unix:PATH or 127.0.0.1:PORT; empty for nowhere
+    #[argh(option)]
+    admin: Option<String>,
     /// folder of the database
     #[argh(option)]
     data: Option<PathBuf>,
@@ -61,13 +64,17 @@ fn finish(outcome: Result<(), String>) -> ExitCode {
 
 impl Serve {
     fn run(self) -> Result<(), String> {
-        let mut config = Config::load(self.config.as_deref())?;
+        let file = Config::file(self.config);
+        let mut config = Config::load(file.as_deref())?;
         if let Some(listen) = self.listen {
             config.server.listen = listen;
+        }
+        if let Some(admin) = &self.admin {
+            config.server.admin_listen = Listen::parse_optional(admin).map_err(|e| format!("--admin: {e}"))?;
         }
         if let Some(data) = self.data {
             config.store.data = data;
         }
-        server::run(config)
+        server::run(config, file)
     }
 }

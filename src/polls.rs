@@ -68,7 +68,8 @@ impl<J> Polls<J> {
     pub fn park(&self, topic: Topic, deadline: Instant, moment: u64, request: J) {
         let mut state = self.lock();
         if state.latest[slot(&topic)] > moment || state.closed {
-            state.ready.push_back((request, false));
+            let timed_out = state.closed;
+            state.ready.push_back((request, timed_out));
             self.changed.notify_one();
             return;
         }
@@ -102,26 +103,25 @@ impl<J> Polls<J> {
         self.changed.notify_one();
     }
 
-    /// The next request to be served, and whether its time ran out. Blocks; `None` once closed and empty.
-    pub fn next(&self) -> Option<(J, bool)> {
+    /// The next request to be served, and whether its time ran out. Blocks.
+    pub fn next(&self) -> (J, bool) {
         let mut state = self.lock();
         loop {
             if let Some(next) = state.ready.pop_front() {
-                return Some(next);
+                return next;
             }
             let now = Instant::now();
             match state.parked.keys().next().copied() {
                 Some(key) if key.0 <= now || state.closed => {
                     if let Some((topic, request)) = state.parked.remove(&key) {
                         state.forget(topic, key);
-                        return Some((request, true));
+                        return (request, true);
                     }
                 }
                 Some((deadline, _)) => {
                     let waited = self.changed.wait_timeout(state, deadline - now);
                     state = waited.unwrap_or_else(PoisonError::into_inner).0;
                 }
-                None if state.closed => return None,
                 None => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
             }
         }
@@ -132,7 +132,7 @@ impl<J> Polls<J> {
         self.lock().parked.len()
     }
 
-    /// Ends all waiting: whoever is parked is served as if the time had run out.
+    /// Ends all waiting: whoever is parked, or is from now on, is served as if the time had run out.
     pub fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();
@@ -171,7 +171,7 @@ mod tests {
         polls.park(HERE, later(), polls.moment(), "here");
         polls.park(Topic::Messages(2), later(), polls.moment(), "there");
         polls.wake(HERE);
-        assert_eq!(polls.next(), Some(("here", false)));
+        assert_eq!(polls.next(), ("here", false));
         assert_eq!(polls.parked(), 1);
     }
 
@@ -181,14 +181,14 @@ mod tests {
         let moment = polls.moment();
         polls.wake(HERE);
         polls.park(HERE, later(), moment, "here");
-        assert_eq!(polls.next(), Some(("here", false)));
+        assert_eq!(polls.next(), ("here", false));
     }
 
     #[test]
     fn a_deadline_ends_the_wait() {
         let polls = Polls::default();
         polls.park(HERE, Instant::now(), polls.moment(), "here");
-        assert_eq!(polls.next(), Some(("here", true)));
+        assert_eq!(polls.next(), ("here", true));
     }
 
     #[test]
@@ -196,7 +196,8 @@ mod tests {
         let polls = Polls::default();
         polls.park(HERE, later(), polls.moment(), "here");
         polls.close();
-        assert_eq!(polls.next(), Some(("here", true)));
-        assert_eq!(polls.next(), None);
+        assert_eq!(polls.next(), ("here", true));
+        polls.park(HERE, later(), polls.moment(), "late");
+        assert_eq!(polls.next(), ("late", true));
     }
 }

@@ -137,6 +137,23 @@ pub fn find(method: Method, path: &str) -> Result<Found> {
     Err(if known_path { Error::MethodNotAllowed } else { Error::InvalidQuery })
 }
 
+/// A route's number in the table, under which it is counted.
+pub fn number(route: &'static Route) -> usize {
+    ROUTES.iter().position(|other| std::ptr::eq(other, route)).unwrap_or(ROUTES.len())
+}
+
+/// Method and path of every route, by number.
+pub fn names() -> Vec<(&'static str, &'static str)> {
+    let method = |route: &Route| match route.method {
+        Get => "GET",
+        Post => "POST",
+        Put => "PUT",
+        Delete => "DELETE",
+        Method::Other => "",
+    };
+    ROUTES.iter().map(|route| (method(route), route.path)).collect()
+}
+
 /// Matches segment by segment; `Some(None)` is a match without a token.
 fn match_path(pattern: &str, path: &str) -> Option<Option<Token>> {
     let mut token = None;
@@ -174,6 +191,12 @@ mod tests {
         ] {
             assert_eq!(found(Get, unknown), Err(Error::InvalidQuery), "{unknown}");
         }
+    }
+
+    #[test]
+    fn every_route_has_a_counter() {
+        assert!(ROUTES.len() <= crate::metrics::MAX_ROUTES);
+        assert_eq!(number(&ROUTES[3]), 3);
     }
 
     #[test]

@@ -1,11 +1,18 @@
-//! Listening, threads, limits, shutdown. The only file that names tiny_http.
+//! Listening, threads, limits, shutdown. Only this file and those in `server/` name tiny_http.
+
+mod admin;
+mod run;
+mod socket;
+
+pub use run::run;
 
 use crate::api::{App, account};
 use crate::auth::Logins;
-use crate::config::{Config, Listen};
+use crate::config::Config;
 use crate::dispatch::{Dispatcher, SlowWork, unix_time};
 use crate::error::Error;
 use crate::http::{BODY_LIMIT, Headers, Request};
+use crate::metrics::{self, METRICS};
 use crate::ocs::{self, Answer};
 use crate::polls::{Polls, Topic};
 use crate::presence::Presence;
@@ -15,10 +22,9 @@ use crate::talk::participant::Actor;
 use crate::talk::view::Policy;
 use crate::{nextcloud, store};
 use sha1::{Digest, Sha1};
+use socket::{Inherited, Socket};
 use std::io::{Read, Write};
-use std::net::{IpAddr, TcpListener};
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -29,10 +35,10 @@ use std::time::{Duration, Instant};
 const BUFFERED_BODY: usize = 1024;
 /// Most threads that read longer bodies at the same time.
 const BODY_READERS: usize = 64;
-/// Longest time that writing an answer may block.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest time that shutting down waits for requests under way.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(9);
+/// How long requests that were accepted already have to be read when the server stops.
+const LAST_REQUESTS: Duration = Duration::from_millis(50);
 /// How often pings reach the disk and silent sessions are looked for.
 const SWEEP_PAUSE: Duration = Duration::from_secs(10);
 /// How long a server waits after `accept` failed, which it does again at once while descriptors are short.
@@ -64,9 +70,39 @@ pub struct Responder {
     head_only: bool,
     log: Option<String>,
     error: Option<Error>,
+    route: usize,
+    lane: metrics::Lane,
+    /// The request counts as under way until this goes.
+    _under_way: UnderWay,
+}
+
+/// A request that has not been answered yet.
+struct UnderWay;
+
+impl UnderWay {
+    fn begin() -> UnderWay {
+        METRICS.in_flight.add(1);
+        UnderWay
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        METRICS.in_flight.subtract(1);
+    }
 }
 
 impl Responder {
+    /// Notes under which route, by its number, the answer is counted.
+    pub fn count_as(&mut self, route: usize) {
+        self.route = route;
+    }
+
+    /// Notes how the request is being served.
+    pub fn served_in(&mut self, lane: metrics::Lane) {
+        self.lane = lane;
+    }
+
     /// Notes why a request failed, for its line in the log.
     pub fn note(&mut self, error: &Error) {
         self.error = Some(error.clone());
@@ -75,6 +111,7 @@ impl Responder {
     /// Writes the answer. A caller who is gone by now is nobody's fault.
     pub fn send(self, answer: Answer) {
         self.write_log(answer.status);
+        METRICS.answered(self.route, answer.status, self.lane, self.arrived.elapsed());
         let bytes = head_and_body(&answer, self.head_only);
         let mut writer = self.raw.into_writer();
         if let Err(error) = writer.write_all(&bytes).and_then(|()| writer.flush()) {
@@ -142,83 +179,18 @@ fn reason(status: u16) -> &'static str {
     }
 }
 
-/// The socket that is listened on.
-enum Socket {
-    Unix(UnixListener),
-    Tcp(TcpListener),
-}
-
-impl Socket {
-    fn bind(config: &Config) -> Result<Socket, String> {
-        let listen = &config.server.listen;
-        let failed = |e: std::io::Error| format!("cannot listen on {listen}: {e}");
-        match listen {
-            Listen::Tcp(address) => Ok(Socket::Tcp(TcpListener::bind(address).map_err(failed)?)),
-            Listen::Unix(path) => {
-                if std::os::unix::net::UnixStream::connect(path).is_ok() {
-                    return Err(format!("cannot listen on {listen}: another server answers there"));
-                }
-                // Whatever is left of an earlier run; a failure shows in bind.
-                let _ = std::fs::remove_file(path);
-                let listener = UnixListener::bind(path).map_err(failed)?;
-                let mode = std::fs::Permissions::from_mode(config.server.mode()?);
-                std::fs::set_permissions(path, mode).map_err(failed)?;
-                if !config.server.socket_group.is_empty() {
-                    let group = group_id(&config.server.socket_group)?;
-                    std::os::unix::fs::chown(path, None, Some(group)).map_err(failed)?;
-                }
-                Ok(Socket::Unix(listener))
-            }
-        }
-    }
-
-    /// Accepted connections inherit these from the listener.
-    fn set_options(&self) -> std::io::Result<()> {
-        match self {
-            Socket::Unix(listener) => socket2::SockRef::from(listener).set_write_timeout(Some(WRITE_TIMEOUT)),
-            Socket::Tcp(listener) => {
-                let socket = socket2::SockRef::from(listener);
-                socket.set_tcp_nodelay(true)?;
-                socket.set_write_timeout(Some(WRITE_TIMEOUT))
-            }
-        }
-    }
-
-    fn name(&self) -> String {
-        match self {
-            Socket::Unix(listener) => match listener.local_addr() {
-                Ok(address) => format!("unix:{}", address.as_pathname().unwrap_or("?".as_ref()).display()),
-                Err(_) => "unix:?".to_owned(),
-            },
-            Socket::Tcp(listener) => listener.local_addr().map_or_else(|_| "?".to_owned(), |a| a.to_string()),
-        }
-    }
-
-    fn serve(&self) -> std::io::Result<tiny_http::Server> {
-        let server = match self {
-            Socket::Unix(listener) => tiny_http::Server::from_listener(listener.try_clone()?, None),
-            Socket::Tcp(listener) => tiny_http::Server::from_listener(listener.try_clone()?, None),
-        };
-        server.map_err(|e| std::io::Error::other(e.to_string()))
-    }
-}
-
-/// The number of a group, from `/etc/group`.
-fn group_id(name: &str) -> Result<u32, String> {
-    let groups = std::fs::read_to_string("/etc/group").map_err(|e| format!("cannot read /etc/group: {e}"))?;
-    let id = groups.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok()).flatten()
-    });
-    id.ok_or_else(|| format!("server.socket_group is `{name}`, and there is no such group"))
-}
-
 /// A running server.
 pub struct Running {
     shared: Arc<Shared>,
     polls: Arc<Polls<Box<crate::dispatch::Job>>>,
     threads: Vec<JoinHandle<()>>,
     name: String,
+}
+
+/// What a reload may change while the server runs.
+struct Live {
+    /// Whether each request gets a line in the log.
+    log_requests: AtomicBool,
 }
 
 /// What the threads of a server share.
@@ -228,15 +200,19 @@ struct Shared {
     servers: RwLock<Vec<Arc<tiny_http::Server>>>,
     config: Config,
     dispatcher: Arc<Dispatcher>,
+    live: Live,
+    /// No connection is accepted any more; what was sent is still read.
     stopping: AtomicBool,
+    /// Nothing is read any more.
+    stopped: AtomicBool,
     body_readers: AtomicUsize,
-    busy: AtomicUsize,
     app: Arc<App>,
 }
 
 /// Opens the database, binds the socket and starts all threads. The error is a sentence for the administrator.
 pub fn start(config: Config) -> Result<Running, String> {
     config.check()?;
+    let inherited = Inherited::take()?;
     let directory = nextcloud::open(&config)?;
     let polls: Arc<Polls<Box<crate::dispatch::Job>>> = Arc::default();
     let waker = polls.clone();
@@ -249,7 +225,11 @@ pub fn start(config: Config) -> Result<Running, String> {
         }
     });
     let store = Store::open(&config.store.data, config.store.cache_mib, Arc::new(Presence::default()), wake)?;
-    let socket = Socket::bind(&config)?;
+    let socket = match inherited.api {
+        Some(socket) => socket,
+        None => Socket::bind(&config.server.listen, config.server.mode()?, &config.server.socket_group)?,
+    };
+    let admin_socket = admin::listen(&config, inherited.admin)?;
     socket.set_options().map_err(|e| format!("cannot set socket options: {e}"))?;
     let name = socket.name();
     let app = Arc::new(App {
@@ -277,14 +257,18 @@ pub fn start(config: Config) -> Result<Running, String> {
     let shared = Arc::new(Shared {
         socket,
         servers: RwLock::new(vec![Arc::new(server)]),
+        live: Live { log_requests: AtomicBool::new(config.log.requests) },
         config,
         dispatcher,
         stopping: AtomicBool::new(false),
+        stopped: AtomicBool::new(false),
         body_readers: AtomicUsize::new(0),
-        busy: AtomicUsize::new(0),
         app,
     });
     let threads = start_threads(&shared, slow_work, answer_work).map_err(|e| format!("cannot start a thread: {e}"))?;
+    if let Some(socket) = admin_socket {
+        admin::start(socket, &shared, &polls)?;
+    }
     Ok(Running { shared, polls, threads, name })
 }
 
@@ -354,7 +338,9 @@ impl Shared {
         while let Some(server) = self.server() {
             match server.recv() {
                 Ok(raw) => self.receive(raw),
-                Err(_) if self.stopping.load(Ordering::SeqCst) => return,
+                Err(_) if self.stopped.load(Ordering::SeqCst) => return,
+                // The socket was closed; requests that were read before come after this.
+                Err(_) if self.stopping.load(Ordering::SeqCst) => {}
                 Err(error) => self.accept_again(&server, &error),
             }
         }
@@ -367,6 +353,7 @@ impl Shared {
             return;
         }
         log::warn!("accepting connections failed: {error}");
+        METRICS.accept_restarts.add(1);
         std::thread::sleep(ACCEPT_PAUSE);
         match self.socket.serve() {
             Ok(server) => {
@@ -383,25 +370,24 @@ impl Shared {
     }
 
     fn receive(self: &Arc<Shared>, mut raw: tiny_http::Request) {
-        self.busy.fetch_add(1, Ordering::SeqCst);
+        let under_way = UnderWay::begin();
         let length = raw.body_length();
         let chunked = length.is_none() && raw.headers().iter().any(|h| h.field.equiv("Transfer-Encoding"));
         match length.unwrap_or(0) {
             length if length > BODY_LIMIT => refuse_body(raw, length),
-            length if length > BUFFERED_BODY || chunked => self.read_body_aside(raw),
-            0 => self.dispatch(raw, &[]),
+            length if length > BUFFERED_BODY || chunked => self.read_body_aside(raw, under_way),
+            0 => self.dispatch(raw, &[], under_way),
             length => {
                 let mut body = vec![0; length];
                 if raw.as_reader().read_exact(&mut body).is_ok() {
-                    self.dispatch(raw, &body);
+                    self.dispatch(raw, &body, under_way);
                 }
             }
         }
-        self.busy.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// Reads a longer body in a thread of its own, since it may come slowly or never.
-    fn read_body_aside(self: &Arc<Shared>, raw: tiny_http::Request) {
+    fn read_body_aside(self: &Arc<Shared>, raw: tiny_http::Request, under_way: UnderWay) {
         if self.body_readers.fetch_add(1, Ordering::SeqCst) >= BODY_READERS {
             self.body_readers.fetch_sub(1, Ordering::SeqCst);
             // Dropping it would wait for the body.
@@ -416,7 +402,7 @@ impl Shared {
             shared.body_readers.fetch_sub(1, Ordering::SeqCst);
             match read {
                 Ok(_) if body.len() > BODY_LIMIT => refuse_body(raw, usize::MAX),
-                Ok(_) => shared.dispatch(raw, &body),
+                Ok(_) => shared.dispatch(raw, &body, under_way),
                 Err(error) => log::debug!("a body could not be read: {}", error.kind()),
             }
         });
@@ -426,15 +412,25 @@ impl Shared {
         }
     }
 
-    fn dispatch(self: &Arc<Shared>, raw: tiny_http::Request, body: &[u8]) {
+    fn dispatch(self: &Arc<Shared>, raw: tiny_http::Request, body: &[u8], under_way: UnderWay) {
         let mut headers = Headers::default();
         raw.headers().iter().for_each(|h| headers.keep(h.field.as_str().as_str(), h.value.as_str()));
         let address = self.caller_address(raw.remote_addr().map(|a| a.ip()), &headers);
         let request = Request::new(raw.method().as_str(), raw.url(), headers, address, body);
-        let log = self.config.log.requests.then(|| format!("{} {}", raw.method(), request.path));
+        let log = self.live.log_requests.load(Ordering::Relaxed).then(|| format!("{} {}", raw.method(), request.path));
         let id = REQUEST_ID.fetch_add(1, Ordering::Relaxed);
         let head_only = request.head_only;
-        let responder = Responder { raw, id, arrived: Instant::now(), head_only, log, error: None };
+        let responder = Responder {
+            raw,
+            id,
+            arrived: Instant::now(),
+            head_only,
+            log,
+            error: None,
+            route: metrics::OTHER,
+            lane: metrics::Lane::Fast,
+            _under_way: under_way,
+        };
         self.dispatcher.begin(request, responder);
     }
 
@@ -454,6 +450,7 @@ impl Shared {
 /// request is dropped, so its reader is leaked: it costs a descriptor, and nginx never lets one through.
 fn refuse_body(raw: tiny_http::Request, length: usize) {
     log::warn!("refused a body of {length} bytes");
+    METRICS.refused_bodies.add(1);
     let answer = ocs::body_too_large();
     let header = |name: &str, value: &str| tiny_http::Header::from_bytes(name, value);
     let headers = [
@@ -526,51 +523,41 @@ fn sweep_once(app: &App, now: i64) {
     }
 }
 
-/// Serves until SIGTERM or SIGINT, then stops in an orderly way.
-pub fn run(config: Config) -> Result<(), String> {
-    start_logging(&config);
-    let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT])
-        .map_err(|e| format!("cannot wait for signals: {e}"))?;
-    let running = start(config)?;
-    log::info!("roomd {} listening on {}", env!("CARGO_PKG_VERSION"), running.name());
-    signals.forever().next();
-    log::info!("stopping");
-    if running.stop() { Ok(()) } else { Err("some requests took too long and were cut off".to_owned()) }
-}
-
-fn start_logging(config: &Config) {
-    env_logger::Builder::new()
-        .filter_level(config.log.level)
-        // They log what is none of a log's business, and far too much of it.
-        .filter_module("ureq", log::LevelFilter::Warn)
-        .filter_module("rustls", log::LevelFilter::Warn)
-        .filter_module("tiny_http", log::LevelFilter::Warn)
-        .init();
-}
-
 impl Running {
     /// Where the server listens.
     pub fn name(&self) -> &str {
         &self.name
     }
 
+    /// Where the server listens, for itself to ask whether it answers.
+    fn address(&self) -> Option<crate::config::Listen> {
+        self.shared.socket.address()
+    }
+
     /// Stops accepting, answers what is under way, and stores everything. True when nothing was cut off.
     pub fn stop(self) -> bool {
         let deadline = Instant::now() + SHUTDOWN_TIMEOUT;
         self.shared.stopping.store(true, Ordering::SeqCst);
-        self.polls.close();
+        self.shared.socket.close();
+        std::thread::sleep(LAST_REQUESTS);
+        self.shared.stopped.store(true, Ordering::SeqCst);
         if let Some(server) = self.shared.server() {
             (0..self.shared.config.server.workers).for_each(|_| server.unblock());
         }
+        let worker = |thread: &&JoinHandle<()>| thread.thread().name().is_some_and(|name| name.starts_with("worker"));
+        let workers: Vec<_> = self.threads.iter().filter(worker).collect();
+        // Those who wait for news are answered that there is none.
+        self.polls.close();
+        let idle = || METRICS.in_flight.get() == 0 && workers.iter().all(|worker| worker.is_finished());
+        while !idle() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let finished = idle();
         sweep_once(&self.shared.app, unix_time());
-        let workers = |name: &str| name.starts_with("worker") || name == "polls";
-        let mut finished = true;
-        for thread in self.threads {
-            let waits = thread.thread().name().is_some_and(workers);
-            while waits && !thread.is_finished() && Instant::now() < deadline {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            finished &= !waits || thread.is_finished();
+        self.shared.app.store.close();
+        if self.shared.socket.is_inherited() {
+            // tiny_http removes a socket's file when it is dropped, and this one is systemd's: never drop it.
+            std::mem::forget(self.shared.clone());
         }
         finished
     }

@@ -3,6 +3,7 @@
 use super::directory::Asker;
 use crate::config;
 use crate::error::{Error, Result};
+use crate::metrics::{METRICS, Outcome};
 use crate::secret::Secret;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -137,6 +138,12 @@ impl Client {
             .body(())
             .map_err(|_| Error::internal(format!("Nextcloud, {call}: the question does not make a URL")))?;
         *request.headers_mut() = headers(asker)?;
+        let outcome = self.exchange(call, request);
+        METRICS.asked_nextcloud(outcome_of(&outcome), unix_time());
+        outcome
+    }
+
+    fn exchange(&self, call: &'static str, request: Request<()>) -> Result<Answer> {
         let mut response = self.agent.run(request).map_err(|error| unavailable(call, &error))?;
         let status = response.status();
         let body = response.body_mut().with_config().limit(MAX_ANSWER).read_to_vec();
@@ -149,6 +156,19 @@ impl Client {
         let values = response.headers().get_all(SET_COOKIE).iter();
         let set_cookies = values.filter_map(|value| value.to_str().ok()).map(Secret::new).collect();
         Ok(Answer { call, status: status.as_u16(), body, set_cookies })
+    }
+}
+
+fn outcome_of(outcome: &Result<Answer>) -> Outcome {
+    match outcome {
+        Ok(answer) if answer.status == 429 => Outcome::Throttled,
+        Ok(answer) if answer.status >= 500 => Outcome::Failed,
+        Ok(_) => Outcome::Answered,
+        Err(error) if *error == TOO_SLOW => Outcome::Slow,
+        Err(error) if *error == NOT_TRUSTED => Outcome::Untrusted,
+        Err(error) if *error == REDIRECTED => Outcome::Redirected,
+        Err(error) if *error == TOO_LONG || *error == NOT_OCS => Outcome::Nonsense,
+        Err(_) => Outcome::Unreachable,
     }
 }
 
@@ -212,6 +232,10 @@ fn headers(asker: &Asker) -> Result<HeaderMap> {
         }
     }
     Ok(headers)
+}
+
+fn unix_time() -> i64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_secs() as i64)
 }
 
 fn unavailable(call: &'static str, error: &ureq::Error) -> Error {

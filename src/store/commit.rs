@@ -6,6 +6,7 @@
 use super::people::Names;
 use super::{Shared, Snapshot, tables};
 use crate::error::{Error, Result};
+use crate::metrics::METRICS;
 use crate::presence::Presence;
 use crate::store::{Changed, OnCommit};
 use crate::talk::message::Profile;
@@ -13,8 +14,8 @@ use crate::talk::participant::UserId;
 use crate::talk::room::RoomId;
 use redb::{ReadableTable, Table, WriteTransaction};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -65,8 +66,12 @@ where
 
 /// The committing thread's end that everybody else holds.
 pub struct Committer {
-    jobs: Option<Sender<Box<dyn Job>>>,
-    thread: Option<JoinHandle<()>>,
+    running: Mutex<Option<Running>>,
+}
+
+struct Running {
+    jobs: Sender<Box<dyn Job>>,
+    thread: JoinHandle<()>,
 }
 
 impl Committer {
@@ -75,7 +80,7 @@ impl Committer {
         let thread = std::thread::Builder::new()
             .name("commit".to_owned())
             .spawn(move || commit_all(&shared, &queue, &on_commit))?;
-        Ok(Committer { jobs: Some(jobs), thread: Some(thread) })
+        Ok(Committer { running: Mutex::new(Some(Running { jobs, thread })) })
     }
 
     pub(super) fn submit<T: Send + 'static>(
@@ -84,19 +89,29 @@ impl Committer {
         done: impl FnOnce(Result<T>) + Send + 'static,
     ) -> Result<()> {
         let gone = || Error::internal("the committing thread is gone");
-        let jobs = self.jobs.as_ref().ok_or_else(gone)?;
-        jobs.send(Box::new(Change { change, done, outcome: None })).map_err(|_| gone())
+        let running = self.lock();
+        let running = running.as_ref().ok_or_else(gone)?;
+        running.jobs.send(Box::new(Change { change, done, outcome: None })).map_err(|_| gone())
+    }
+
+    /// Commits what waits, then ends the thread. Later changes are refused.
+    pub(super) fn close(&self) {
+        let running = self.lock().take();
+        if let Some(Running { jobs, thread }) = running {
+            drop(jobs);
+            // A panicked thread has printed why; there is nothing left to save.
+            let _ = thread.join();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Committer {
-    /// Commits what waits, then ends the thread.
     fn drop(&mut self) {
-        drop(self.jobs.take());
-        if let Some(thread) = self.thread.take() {
-            // A panicked thread has printed why; there is nothing left to save.
-            let _ = thread.join();
-        }
+        self.close();
     }
 }
 
@@ -117,11 +132,16 @@ fn commit_all(shared: &Shared, queue: &Receiver<Box<dyn Job>>, on_commit: &OnCom
         let committed = match run_batch(shared, &mut batch) {
             Ok(effects) => {
                 effects.profiles.into_iter().for_each(|(id, profile)| shared.names.put(id, profile));
+                if effects.committed {
+                    METRICS.commits.add(1);
+                    METRICS.changes.add(batch.len() as u64);
+                }
                 on_commit(&effects.changed);
                 Ok(())
             }
             Err(error) => {
                 log::error!("{} changes could not be stored: {error}", batch.len());
+                METRICS.store_errors.add(1);
                 // After a failed write redb refuses every later one until the file is opened anew.
                 broken_since = Some(Instant::now() - REOPEN_PAUSE);
                 Err(error)
@@ -158,6 +178,7 @@ fn reopen(shared: &Shared) -> bool {
 /// What is done once a batch is on disk.
 #[derive(Default)]
 struct Effects {
+    committed: bool,
     changed: Changed,
     profiles: Vec<(UserId, Profile)>,
 }
@@ -182,7 +203,8 @@ fn run_batch(shared: &Shared, batch: &mut [Box<dyn Job>]) -> Result<Effects> {
             }
             anything |= writer.wrote;
         }
-        let effects = writer.finish();
+        let mut effects = writer.finish();
+        effects.committed = anything;
         if anything {
             transaction.commit()?;
         }
@@ -210,7 +232,7 @@ pub struct Writer<'t> {
 }
 
 impl<'t> Writer<'t> {
-    fn new(transaction: &'t WriteTransaction, shared: &'t Shared) -> Result<Writer<'t>> {
+    pub(super) fn new(transaction: &'t WriteTransaction, shared: &'t Shared) -> Result<Writer<'t>> {
         Ok(Writer {
             meta: transaction.open_table(tables::META)?,
             rooms: transaction.open_table(tables::ROOMS)?,
@@ -235,6 +257,13 @@ impl<'t> Writer<'t> {
         let next = self.meta.get(series)?.map_or(1, |v| v.value());
         self.meta.insert(series, next + 1)?;
         Ok(next)
+    }
+
+    /// Writes when the database was last tried.
+    pub(super) fn note_probe(&mut self, now: i64) -> Result<()> {
+        self.wrote = true;
+        self.meta.insert("probed", now.max(0) as u64)?;
+        Ok(())
     }
 
     /// Remembers that whoever waits for messages of this conversation is to be woken after the commit.

@@ -56,6 +56,12 @@ pub fn newest_id(t: &Writer<'_>) -> Result<MessageId> {
     Ok(t.meta.get("next_message")?.map_or(0, |next| next.value() as MessageId - 1))
 }
 
+/// The message as it is kept inside its conversation's record: not when it is long.
+pub(super) fn inlined(message: Message) -> Result<Option<Message>> {
+    let short = encode(&message)?.len() <= INLINE_LIMIT;
+    Ok(short.then_some(message))
+}
+
 impl Writer<'_> {
     /// Writes a message at the end of a conversation and notes it in `room`, which the caller stores.
     pub fn post(&mut self, room: &mut Room, actor: Actor, body: Body, now: i64) -> Result<Message> {

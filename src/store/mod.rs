@@ -4,22 +4,28 @@
 //! ([`Store::write`], [`Store::submit`]) and answers after the commit is on disk.
 
 pub mod attempts;
+pub mod backup;
+pub mod check;
 pub mod commit;
+mod damage;
 pub mod messages;
 pub mod participants;
 pub mod people;
+pub mod read_only;
 pub mod rooms;
 pub mod tables;
+pub mod transfer;
 
 use crate::error::{Error, Result};
 use crate::presence::Presence;
 use crate::talk::room::RoomId;
 use commit::{Committer, Writer};
 use people::Names;
-use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTable};
+use redb::{Database, DatabaseError, ReadOnlyTable, ReadableDatabase, ReadableTable};
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 /// The database's file inside the data folder.
 pub const FILE_NAME: &str = "roomd.redb";
@@ -66,13 +72,7 @@ impl Store {
             .map_err(|e| format!("cannot make the data folder {}: {e}", folder.display()))?;
         let path = folder.join(FILE_NAME);
         let cache_bytes = cache_mib << 20;
-        let database = open_file(&path, cache_bytes).map_err(|e| match e {
-            redb::DatabaseError::DatabaseAlreadyOpen => {
-                format!("{} is in use: another roomd serves this data folder", path.display())
-            }
-            e => format!("cannot open {}: {e}", path.display()),
-        })?;
-        prepare(&database).map_err(|e| format!("{}: {e}", path.display()))?;
+        let database = open_verified(&path, cache_bytes)?;
         let shared = Arc::new(Shared {
             database: RwLock::new(Some(database)),
             path,
@@ -88,9 +88,7 @@ impl Store {
     pub fn read<T>(&self, look: impl FnOnce(&Reader) -> Result<T>) -> Result<T> {
         let guard = self.shared.database.read().map_err(|_| Error::internal("the database's lock is poisoned"))?;
         let database = guard.as_ref().ok_or(Error::Unavailable("the database is being opened again"))?;
-        let reader =
-            Reader { transaction: database.begin_read()?, tables: OpenTables::default(), shared: &self.shared };
-        look(&reader)
+        look(&Reader::new(database.begin_read()?, &self.shared.names, &self.shared.presence))
     }
 
     /// Runs `change` in the committing thread and waits until it is on disk. When `change` fails, nothing of it is
@@ -116,18 +114,73 @@ impl Store {
         self.committer.submit(change, done)
     }
 
+    /// Writes something small, to find out whether the database takes changes. Nobody waits longer than `patience`.
+    pub fn probe(&self, now: i64, patience: Duration) -> Result<()> {
+        self.write_within(patience, move |t| t.note_probe(now))
+    }
+
+    /// Whether the committing thread answers, whatever it says.
+    pub fn commits(&self, patience: Duration) -> bool {
+        !matches!(self.write_within(patience, |_| Ok(())), Err(Error::Unavailable(_) | Error::Internal(_)))
+    }
+
+    fn write_within(
+        &self,
+        patience: Duration,
+        change: impl FnMut(&mut Writer<'_>) -> Result<()> + Send + 'static,
+    ) -> Result<()> {
+        let (reply, result) = std::sync::mpsc::sync_channel(1);
+        self.submit(change, move |outcome| {
+            // Nobody waits any more.
+            let _ = reply.send(outcome);
+        })?;
+        result.recv_timeout(patience).unwrap_or(Err(Error::Unavailable("the database does not take changes")))
+    }
+
+    /// Commits what waits and closes the file in good order. Whoever asks later is refused.
+    pub fn close(&self) {
+        self.committer.close();
+        if let Ok(mut database) = self.shared.database.write() {
+            *database = None;
+        }
+    }
+
     /// Last pings, which are newer in memory than on disk.
     pub fn presence(&self) -> &Presence {
         &self.shared.presence
     }
 }
 
+/// Opens the file after verifying the checksum of every page: what is damaged is refused, never served. The error is a
+/// sentence that says what to do.
+fn open_verified(path: &Path, cache_bytes: usize) -> std::result::Result<Database, String> {
+    let damaged = |what: String| format!("cannot open {}: {what}. {}", path.display(), damage::advice(path));
+    let opened = damage::caught(|| {
+        let mut builder = builder(cache_bytes);
+        builder.set_check_integrity_on_open(true);
+        Ok(match builder.create(path) {
+            Ok(database) => prepare(&database).map(|()| database).map_err(|e| format!("{}: {e}", path.display())),
+            Err(DatabaseError::DatabaseAlreadyOpen) => {
+                Err(format!("{} is in use: another roomd serves this data folder", path.display()))
+            }
+            Err(DatabaseError::Storage(redb::StorageError::Io(e))) if e.raw_os_error().is_some() => {
+                Err(format!("cannot open {}: {e}", path.display()))
+            }
+            Err(e) => Err(damaged(e.to_string())),
+        })
+    });
+    opened.map_err(damaged)?
+}
+
+fn builder(cache_bytes: usize) -> redb::Builder {
+    let mut builder = redb::Builder::new();
+    builder.set_cache_size(cache_bytes).set_concurrency_mode(redb::ConcurrencyMode::SingleWriter);
+    builder
+}
+
 /// Opens the file. Other processes may read it while this one serves.
-fn open_file(path: &Path, cache_bytes: usize) -> std::result::Result<Database, redb::DatabaseError> {
-    redb::Builder::new()
-        .set_cache_size(cache_bytes)
-        .set_concurrency_mode(redb::ConcurrencyMode::SingleWriter)
-        .create(path)
+fn open_file(path: &Path, cache_bytes: usize) -> std::result::Result<Database, DatabaseError> {
+    builder(cache_bytes).create(path)
 }
 
 /// Makes the tables of a new database, refuses one that is newer than this program.
@@ -196,7 +249,8 @@ pub trait Snapshot {
 pub struct Reader<'s> {
     transaction: redb::ReadTransaction,
     tables: OpenTables,
-    shared: &'s Shared,
+    names: &'s Names,
+    presence: &'s Presence,
 }
 
 #[derive(Default)]
@@ -213,7 +267,11 @@ struct OpenTables {
     attempts: OnceCell<ReadOnlyTable<&'static [u8; 32], &'static [u8]>>,
 }
 
-impl Reader<'_> {
+impl<'s> Reader<'s> {
+    fn new(transaction: redb::ReadTransaction, names: &'s Names, presence: &'s Presence) -> Reader<'s> {
+        Reader { transaction, tables: OpenTables::default(), names, presence }
+    }
+
     fn table<'t, K: redb::Key + 'static, V: redb::Value + 'static>(
         &self,
         cell: &'t OnceCell<ReadOnlyTable<K, V>>,
@@ -261,10 +319,10 @@ impl Snapshot for Reader<'_> {
         self.table(&self.tables.attempts, tables::ATTEMPTS)
     }
     fn names(&self) -> &Names {
-        &self.shared.names
+        self.names
     }
     fn presence(&self) -> &Presence {
-        &self.shared.presence
+        self.presence
     }
 }
 

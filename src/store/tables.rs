@@ -9,7 +9,7 @@ use redb::TableDefinition;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Numbers of the database itself: `schema`, `next_room`, `next_message`.
+/// Numbers of the database itself: `schema`, `next_room`, `next_message`; `probed`, when writing was last tried.
 pub const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 /// Room id -> [`crate::talk::room::Room`].
 pub const ROOMS: TableDefinition<u64, &[u8]> = TableDefinition::new("rooms");

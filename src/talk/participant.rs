@@ -1,7 +1,7 @@
 //! Who belongs to a conversation, and where they are connected now.
 
 use crate::error::{Error, Result};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha1::{Digest, Sha1};
 use std::fmt;
 
@@ -34,9 +34,25 @@ impl fmt::Display for UserId {
 }
 
 /// A guest as an author: the SHA-1 of the guest's session id (SPEC D.4).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GuestId([u8; 20]);
+
+/// As digits for people, as bytes in the database.
+impl Serialize for GuestId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() { serializer.collect_str(self) } else { self.0.serialize(serializer) }
+    }
+}
+
+impl<'de> Deserialize<'de> for GuestId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<GuestId, D::Error> {
+        if !deserializer.is_human_readable() {
+            return <[u8; 20]>::deserialize(deserializer).map(GuestId);
+        }
+        let text = String::deserialize(deserializer)?;
+        GuestId::parse(&text).ok_or_else(|| serde::de::Error::custom("a guest's id has 40 hexadecimal digits"))
+    }
+}
 
 impl GuestId {
     /// The guest who holds this session.

@@ -1,6 +1,8 @@
 //! The server as a child process with a folder of its own.
 
 use super::Person;
+use roomd::ask::ask;
+use roomd::config::Listen;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -112,6 +114,32 @@ impl Server {
         self.folder.join("data")
     }
 
+    /// The operators' socket.
+    pub fn admin(&self) -> Listen {
+        Listen::Unix(self.folder.join("admin.sock"))
+    }
+
+    /// Asks the operators' socket: status and body.
+    #[track_caller]
+    pub fn operator_asks(&self, path: &str) -> (u16, String) {
+        let (status, body) = ask(&self.admin(), "GET", path, b"", Duration::from_secs(20)).unwrap();
+        (status, String::from_utf8(body).unwrap())
+    }
+
+    /// The configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.folder.join("roomd.toml")
+    }
+
+    /// A command of the same program, for this server's data and socket.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_roomd"));
+        command.args(arguments).env("ROOMD_CONFIG", self.config()).env("ROOMD_DATA", self.data());
+        command.env("ROOMD_ADMIN_LISTEN", self.admin().to_string());
+        command.env("ROOMD_LISTEN", self.address().to_string()).stdin(Stdio::null());
+        command
+    }
+
     /// Everything that it has written to its log, over restarts too.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()
@@ -125,9 +153,21 @@ impl Server {
 
     /// Asks it to end (SIGTERM) and waits until it has.
     pub fn stop(&mut self) -> ExitStatus {
-        let asked = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.child.id())]).status().unwrap();
-        assert!(asked.success(), "cannot send SIGTERM");
+        self.signal("TERM");
         super::eventually("the server ends after SIGTERM", || self.child.try_wait().unwrap().is_some());
+        self.child.wait().unwrap()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.child.id())]).status().unwrap();
+        assert!(sent.success(), "cannot send SIG{name}");
+    }
+
+    /// Its exit code once it has ended, at most ten seconds from now.
+    #[track_caller]
+    pub fn ended(&mut self) -> ExitStatus {
+        super::eventually("the server ends", || self.child.try_wait().unwrap().is_some());
         self.child.wait().unwrap()
     }
 
@@ -157,6 +197,8 @@ fn launch(folder: &std::path::Path, log: &Arc<Mutex<String>>) -> (Child, SocketA
     let mut child = Command::new(env!("CARGO_BIN_EXE_roomd"))
         .args(["serve", "--listen", "127.0.0.1:0", "--config"])
         .arg(folder.join("roomd.toml"))
+        .arg("--admin")
+        .arg(format!("unix:{}", folder.join("admin.sock").display()))
         .arg("--data")
         .arg(folder.join("data"))
         .stderr(Stdio::piped())

@@ -1,0 +1,162 @@
+//! The sockets that are listened on: made here, or handed over by systemd.
+
+use crate::config::Listen;
+use listenfd::ListenFd;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::time::Duration;
+
+/// Longest time that writing an answer may block.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A socket unit with this in its `FileDescriptorName=` is the operators' one.
+const ADMIN_NAME: &str = "admin";
+
+/// A socket that is listened on.
+pub struct Socket {
+    listener: Listener,
+    /// systemd made it, keeps it, and removes its file.
+    inherited: bool,
+}
+
+enum Listener {
+    Unix(UnixListener),
+    Tcp(TcpListener),
+}
+
+/// The sockets that systemd handed over, when it started the process on a connection to them.
+#[derive(Default)]
+pub struct Inherited {
+    /// The API's.
+    pub api: Option<Socket>,
+    /// The operators'.
+    pub admin: Option<Socket>,
+}
+
+impl Inherited {
+    /// Takes them. Only the first call finds any.
+    pub fn take() -> Result<Inherited, String> {
+        let mut taken = Inherited::default();
+        // Both read the same variables; only sd-notify knows the names, only listenfd makes sockets without unsafe code.
+        let names: Vec<String> = sd_notify::listen_fds_with_names()
+            .map_or_else(|_| Vec::new(), |sockets| sockets.map(|(_, name)| name).collect());
+        let mut sockets = ListenFd::from_env();
+        for index in 0..sockets.len() {
+            let failed = |e: std::io::Error| format!("systemd's socket number {index} cannot be used: {e}");
+            let listener = match sockets.take_unix_listener(index) {
+                Ok(Some(unix)) => Listener::Unix(unix),
+                _ => match sockets.take_tcp_listener(index).map_err(failed)? {
+                    Some(tcp) => Listener::Tcp(tcp),
+                    None => continue,
+                },
+            };
+            let is_admin = names.get(index).is_some_and(|name| name.contains(ADMIN_NAME));
+            let place = if is_admin { &mut taken.admin } else { &mut taken.api };
+            if place.is_some() {
+                return Err(format!(
+                    "systemd's socket number {index} is one too many: one for the API and one named `{ADMIN_NAME}`"
+                ));
+            }
+            *place = Some(Socket { listener, inherited: true });
+        }
+        Ok(taken)
+    }
+}
+
+impl Socket {
+    /// Makes the socket; a unix socket gets these permission bits and this group, unless it is empty.
+    pub fn bind(listen: &Listen, mode: u32, group: &str) -> Result<Socket, String> {
+        let failed = |e: std::io::Error| format!("cannot listen on {listen}: {e}");
+        let listener = match listen {
+            Listen::Tcp(address) => Listener::Tcp(TcpListener::bind(address).map_err(failed)?),
+            Listen::Unix(path) => {
+                if UnixStream::connect(path).is_ok() {
+                    return Err(format!("cannot listen on {listen}: another server answers there"));
+                }
+                // Whatever is left of an earlier run; a failure shows in bind.
+                let _ = std::fs::remove_file(path);
+                Listener::Unix(bind_unix(path, mode, group).map_err(|e| format!("cannot listen on {listen}: {e}"))?)
+            }
+        };
+        Ok(Socket { listener, inherited: false })
+    }
+
+    /// Accepted connections inherit these from the listener.
+    pub fn set_options(&self) -> std::io::Result<()> {
+        match &self.listener {
+            Listener::Unix(listener) => socket2::SockRef::from(listener).set_write_timeout(Some(WRITE_TIMEOUT)),
+            Listener::Tcp(listener) => {
+                let socket = socket2::SockRef::from(listener);
+                socket.set_tcp_nodelay(true)?;
+                socket.set_write_timeout(Some(WRITE_TIMEOUT))
+            }
+        }
+    }
+
+    /// Where it listens; the port is the real one where any was asked for.
+    pub fn address(&self) -> Option<Listen> {
+        match &self.listener {
+            Listener::Unix(listener) => Some(Listen::Unix(listener.local_addr().ok()?.as_pathname()?.to_owned())),
+            Listener::Tcp(listener) => listener.local_addr().ok().map(Listen::Tcp),
+        }
+    }
+
+    /// The same for people.
+    pub fn name(&self) -> String {
+        self.address().map_or_else(|| "?".to_owned(), |address| address.to_string())
+    }
+
+    /// Whether only this machine's root and roomd's own user can connect.
+    pub fn is_private(&self) -> bool {
+        matches!(self.listener, Listener::Unix(_))
+    }
+
+    /// Whether systemd owns it.
+    pub fn is_inherited(&self) -> bool {
+        self.inherited
+    }
+
+    /// A server on a copy of the socket.
+    pub fn serve(&self) -> std::io::Result<tiny_http::Server> {
+        let server = match &self.listener {
+            Listener::Unix(listener) => tiny_http::Server::from_listener(listener.try_clone()?, None),
+            Listener::Tcp(listener) => tiny_http::Server::from_listener(listener.try_clone()?, None),
+        };
+        server.map_err(|e| std::io::Error::other(e.to_string()))
+    }
+
+    /// Accepts no further connections, on no copy of the socket. systemd's goes on: it keeps callers for the next start.
+    pub fn close(&self) {
+        if self.inherited {
+            return;
+        }
+        let closed = match &self.listener {
+            Listener::Unix(listener) => socket2::SockRef::from(listener).shutdown(std::net::Shutdown::Both),
+            Listener::Tcp(listener) => socket2::SockRef::from(listener).shutdown(std::net::Shutdown::Both),
+        };
+        if let Err(error) = closed {
+            log::warn!("a listening socket could not be closed: {error}");
+        }
+    }
+}
+
+fn bind_unix(path: &Path, mode: u32, group: &str) -> Result<UnixListener, String> {
+    let listener = UnixListener::bind(path).map_err(|e| e.to_string())?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(|e| e.to_string())?;
+    if !group.is_empty() {
+        let group = group_id(group)?;
+        std::os::unix::fs::chown(path, None, Some(group)).map_err(|e| e.to_string())?;
+    }
+    Ok(listener)
+}
+
+/// The number of a group, from `/etc/group`.
+fn group_id(name: &str) -> Result<u32, String> {
+    let groups = std::fs::read_to_string("/etc/group").map_err(|e| format!("cannot read /etc/group: {e}"))?;
+    let id = groups.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok()).flatten()
+    });
+    id.ok_or_else(|| format!("server.socket_group is `{name}`, and there is no such group"))
+}
