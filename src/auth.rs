@@ -205,8 +205,8 @@ impl<W> State<W> {
     }
 }
 
-/// A guest's new cookie: 32 random bytes as hexadecimal digits.
-pub fn new_guest_cookie() -> Result<String> {
+/// 32 random bytes as hexadecimal digits: a guest's new cookie, for instance.
+pub fn random_text() -> Result<String> {
     let mut random = [0_u8; 32];
     getrandom::fill(&mut random).map_err(|e| Error::internal(format!("no random numbers: {e}")))?;
     Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())

@@ -9,8 +9,12 @@ use crate::ocs::{self, Answer, Format, Version};
 use crate::polls::{Polls, Topic};
 use crate::routes::{self, Route};
 use crate::server::Responder;
+use crate::store::attempts::{self, Guess};
+use crate::store::commit::Writer;
 use crate::store::people::stored_profile;
+use crate::store::rooms;
 use crate::talk::token::Token;
+use sha2::{Digest, Sha256};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -206,6 +210,13 @@ impl Dispatcher {
         if let Err(error) = may_call(&job, &caller) {
             return job.fail(&error);
         }
+        let guesser = guesser(&job, &caller);
+        if let Some(key) = &guesser
+            && self.app.store.read(|t| attempts::attempts(t, key)).is_ok_and(|a| a.are_too_many(unix_time()))
+            && !self.has_session(&job, &caller)
+        {
+            return job.fail(&Error::TooManyAttempts);
+        }
         let context = Context::new(Parts {
             app: self.app.clone(),
             request: job.request.clone(),
@@ -228,15 +239,37 @@ impl Dispatcher {
             Ok(Reply::Change(change)) => self.commit(job, change, moment),
             Err(Error::NeedsSlowLane) if lane == Lane::Fast => self.to_slow_lane(SlowWork::Run(job)),
             Err(Error::LobbyTimerExpired) => {
-                let open = move |t: &mut crate::store::commit::Writer<'_>| context.open_expired_lobby(t);
+                let open = move |t: &mut Writer<'_>| context.open_expired_lobby(t);
                 let this = self.clone();
                 self.submit(job, open, move |job, opened| match opened {
                     Ok(()) => this.polls.again(job),
                     Err(error) => job.fail(&error),
                 });
             }
+            Err(error @ Error::NotFound(_)) => match guesser {
+                Some(key) => self.count_guess(job, key, error),
+                None => job.fail(&error),
+            },
             Err(error) => job.fail(&error),
         }
+    }
+
+    /// Whether a guest is in the conversation that the path names: then the token was not guessed.
+    fn has_session(&self, job: &Job, caller: &Caller) -> bool {
+        let Some(token) = &job.token else { return false };
+        let found = self.app.store.read(|t| rooms::find(t, token, &caller.identity));
+        found.is_ok_and(|access| access.is_some_and(|access| access.me.is_some()))
+    }
+
+    /// Counts that somebody without a login named a conversation that does not exist for them.
+    fn count_guess(self: &Arc<Self>, job: Box<Job>, key: [u8; 32], error: Error) {
+        let token = job.token.as_ref().map_or("", |token| token.as_str());
+        let digest = Sha256::digest(token.as_bytes());
+        // One bit is always set: 0 would mean that it does not matter what was guessed.
+        let what = u64::from_le_bytes(std::array::from_fn(|n| digest[n])) | 1;
+        let this = self.clone();
+        let count = move |t: &mut Writer<'_>| t.count_attempt(&key, unix_time(), what).map(|_| ());
+        self.submit(job, count, move |job, _| this.send_later(job, Err(error)));
     }
 
     fn park(&self, mut job: Box<Job>, topic: Topic, deadline: Instant, moment: u64) {
@@ -258,7 +291,7 @@ impl Dispatcher {
     fn submit<T: Send + 'static>(
         self: &Arc<Self>,
         job: Box<Job>,
-        change: impl FnMut(&mut crate::store::commit::Writer<'_>) -> Result<T> + Send + 'static,
+        change: impl FnMut(&mut Writer<'_>) -> Result<T> + Send + 'static,
         done: impl FnOnce(Box<Job>, Result<T>) + Send + 'static,
     ) {
         // When the thread is gone the request goes with the refused closure; its responder then answers 500.
@@ -275,6 +308,13 @@ impl Dispatcher {
     }
 }
 
+/// Under what a request counts if the conversation that it names does not exist: guests' do, with their address.
+fn guesser(job: &Job, caller: &Caller) -> Option<[u8; 32]> {
+    let address = job.request.address.filter(|address| !address.to_canonical().is_loopback())?;
+    let guest = caller.identity.user().is_none() && job.token.is_some();
+    guest.then(|| attempts::key(Guess::Token, address))
+}
+
 /// What must hold on every route before its handler is asked: login, CSRF, groups (SPEC A.6).
 fn may_call(job: &Job, caller: &Caller) -> Result<()> {
     if job.route.gate.login && caller.identity.user().is_none() {
@@ -283,7 +323,7 @@ fn may_call(job: &Job, caller: &Caller) -> Result<()> {
     if !job.request.headers.pass_csrf() {
         return Err(Error::Csrf);
     }
-    if !caller.talk_allowed {
+    if !caller.talk_allowed && !job.route.gate.beyond_talk {
         return Err(Error::TalkNotAllowed);
     }
     Ok(())

@@ -13,8 +13,10 @@ use std::time::Instant;
 pub enum Topic {
     /// New messages in a conversation.
     Messages(RoomId),
-    /// Signaling messages for a participant.
+    /// Signaling messages for a participant, or a change of who is connected.
     Signals(RoomId, ParticipantNo),
+    /// Nothing: only time passes.
+    Nothing,
 }
 
 /// Slots in which the latest event of each topic is noted; topics that share one wake each other needlessly.

@@ -1,6 +1,8 @@
 //! Every route on one page: method, path, who may call it, where it is served, and the handler.
 
-use crate::api::{Context, Lane, Reply, conversation, guest, participant, webinar};
+use crate::api::{
+    Context, Lane, Reply, call, capabilities, chat, conversation, guest, participant, signaling, webinar,
+};
 use crate::error::{Error, Result};
 use crate::http::Method;
 use crate::ocs::Version;
@@ -40,6 +42,11 @@ const fn public(role: Role) -> Gate {
     Gate::public(role)
 }
 
+/// For participants, while neither read-only nor the lobby stops them.
+const fn writing() -> Gate {
+    public(Participant).read_write().no_lobby()
+}
+
 /// The API.
 #[rustfmt::skip]
 pub static ROUTES: &[Route] = &[
@@ -69,6 +76,21 @@ pub static ROUTES: &[Route] = &[
 
     route(Put,    "/apps/spreed/api/v1/room/{token}/webinar/lobby",       login(Moderator),                Fast, webinar::set_lobby),
     route(Put,    "/apps/spreed/api/v1/room/{token}/webinary/lobby",      login(Moderator),                Fast, webinar::set_lobby),
+
+    route(Get,    "/apps/spreed/api/v1/chat/{token}",                     public(Participant).no_lobby(),  Fast, chat::receive),
+    route(Post,   "/apps/spreed/api/v1/chat/{token}",                     writing(),                       Fast, chat::send),
+    route(Post,   "/apps/spreed/api/v1/chat/{token}/read",                login(Participant),              Fast, chat::set_read_marker),
+    route(Get,    "/apps/spreed/api/v1/chat/{token}/mentions",            writing(),                       Fast, chat::suggest_mentions),
+
+    route(Get,    "/apps/spreed/api/v1/call/{token}",                     writing(),                       Fast, call::peers),
+    route(Post,   "/apps/spreed/api/v1/call/{token}",                     writing(),                       Fast, call::join),
+    route(Delete, "/apps/spreed/api/v1/call/{token}",                     public(Participant),             Fast, call::leave),
+
+    route(Get,    "/apps/spreed/api/v1/signaling/settings",               public(Anyone),                  Fast, signaling::settings),
+    route(Get,    "/apps/spreed/api/v1/signaling/{token}",                public(Anyone),                  Fast, signaling::pull),
+    route(Post,   "/apps/spreed/api/v1/signaling/{token}",                public(Anyone),                  Fast, signaling::post),
+
+    route(Get,    "/cloud/capabilities",                                  public(Anyone).beyond_talk(),    Slow, capabilities::show),
 ];
 
 /// A request's path taken apart.

@@ -1,6 +1,6 @@
 //! Listening, threads, limits, shutdown. The only file that names tiny_http.
 
-use crate::api::App;
+use crate::api::{App, account};
 use crate::auth::Logins;
 use crate::config::{Config, Listen};
 use crate::dispatch::{Dispatcher, SlowWork, unix_time};
@@ -9,6 +9,7 @@ use crate::http::{BODY_LIMIT, Headers, Request};
 use crate::ocs::{self, Answer};
 use crate::polls::{Polls, Topic};
 use crate::presence::Presence;
+use crate::signals::Signals;
 use crate::store::{Store, participants, rooms};
 use crate::talk::participant::Actor;
 use crate::talk::view::Policy;
@@ -242,7 +243,14 @@ pub fn start(config: Config) -> Result<Running, String> {
     let directory = nextcloud::open(&config)?;
     let polls: Arc<Polls<Box<crate::dispatch::Job>>> = Arc::default();
     let waker = polls.clone();
-    let wake: store::OnMessages = Arc::new(move |rooms| rooms.iter().for_each(|r| waker.wake(Topic::Messages(*r))));
+    let signals: Arc<Signals> = Arc::default();
+    let mailboxes = signals.clone();
+    let wake: store::OnCommit = Arc::new(move |changed| {
+        changed.messages.iter().for_each(|room| waker.wake(Topic::Messages(*room)));
+        for room in &changed.sessions {
+            mailboxes.refresh(*room).into_iter().for_each(|no| waker.wake(Topic::Signals(*room, no)));
+        }
+    });
     let store = Store::open(&config.store.data, config.store.cache_mib, Arc::new(Presence::default()), wake)?;
     let socket = Socket::bind(&config)?;
     socket.set_options().map_err(|e| format!("cannot set socket options: {e}"))?;
@@ -253,6 +261,11 @@ pub fn start(config: Config) -> Result<Running, String> {
             default_group_notification: config.talk.default_group_notification,
         },
         talk_hash: talk_hash(&config),
+        signals,
+        wake: Box::new({
+            let polls = polls.clone();
+            move |topic| polls.wake(topic)
+        }),
         store,
         directory,
         config: config.clone(),
@@ -498,8 +511,18 @@ fn sweep(app: &std::sync::Weak<App>) {
         let Some(app) = app.upgrade() else { return };
         if Instant::now() >= next {
             sweep_once(&app, unix_time());
+            app.signals.forget_idle(Instant::now());
+            forget_attempts(&app, unix_time());
+            account::look_for_gone(&app, unix_time());
             next = Instant::now() + SWEEP_PAUSE;
         }
+    }
+}
+
+/// Throws away attempts at guessing that no longer count.
+fn forget_attempts(app: &App, now: i64) {
+    if let Err(error) = app.store.write(move |t| t.forget_attempts(now)) {
+        log::error!("old attempts could not be thrown away: {error}");
     }
 }
 

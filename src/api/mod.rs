@@ -2,9 +2,14 @@
 //!
 //! A handler reads: who, may they, do it, answer.
 
+pub mod account;
+pub mod call;
+pub mod capabilities;
+pub mod chat;
 pub mod conversation;
 pub mod guest;
 pub mod participant;
+pub mod signaling;
 pub mod webinar;
 
 use crate::auth::Caller;
@@ -15,16 +20,18 @@ use crate::nextcloud::directory::{Account, Directory};
 use crate::ocs::{self, Answer, Format, Nothing, Version};
 use crate::polls::Topic;
 use crate::routes::Route;
+use crate::signals::Signals;
 use crate::store::commit::Writer;
 use crate::store::rooms::{self, Access};
 use crate::store::{Reader, Snapshot, Store};
-use crate::talk::message::{Body, System};
-use crate::talk::participant::{Actor, ParticipantNo, UserId};
+use crate::talk::message::{Body, People, System};
+use crate::talk::participant::{Actor, Participant, ParticipantNo, UserId};
 use crate::talk::permission::Identity;
 use crate::talk::room::Room;
 use crate::talk::token::Token;
 use crate::talk::view::Policy;
 use serde::Serialize;
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Instant;
@@ -39,6 +46,10 @@ pub struct App {
     pub directory: Box<dyn Directory>,
     /// The administrator's settings that show in conversations.
     pub policy: Policy,
+    /// Messages between the clients of a call.
+    pub signals: Arc<Signals>,
+    /// Wakes the requests that wait for something.
+    pub wake: Box<dyn Fn(Topic) + Send + Sync>,
     /// Changes when the version or a setting that clients care about does (SPEC C.1).
     pub talk_hash: String,
 }
@@ -194,12 +205,18 @@ impl Context {
     }
 
     /// The caller as an author. A user is one also from outside the conversation; an unknown guest is the bot.
-    pub fn actor(&self, participant: Option<&crate::talk::participant::Participant>) -> Actor {
+    pub fn actor(&self, participant: Option<&Participant>) -> Actor {
         match (self.identity(), participant) {
             (Identity::User(id), _) => Actor::User(id.clone()),
             (Identity::Guest(_), Some(guest)) => guest.actor.clone(),
             (Identity::Guest(_), None) => Actor::Bot,
         }
+    }
+
+    /// Where a caller is whose attempts at guessing are counted. On this machine nobody guesses: what calls from here is
+    /// the administrator's, or nginx without a client's address.
+    pub fn guesser(&self) -> Option<IpAddr> {
+        self.request.address.filter(|address| !address.to_canonical().is_loopback())
     }
 
     /// Accounts, groups and circles: only in the slow lane, where the request is moved to when it is not there yet.
@@ -218,10 +235,14 @@ impl Context {
         let me = self.user()?;
         if me.as_str() == id {
             // Nextcloud leaves the asker out of its suggestions; that the caller exists is known.
-            let name = self.read(|t| crate::talk::message::People::profile(t, me))?.display_name.clone();
+            let name = self.read(|t| t.profile(me))?.display_name.clone();
             return Ok(Some(Account { id: me.clone(), display_name: name }));
         }
-        self.directory()?.account(&self.caller.asker, id)
+        let found = self.directory()?.account(&self.caller.asker, id)?;
+        if found.is_none() {
+            account::purge_if_gone(&self.app, &UserId::new(id), self.now)?;
+        }
+        Ok(found)
     }
 
     /// 200 with data.
@@ -232,6 +253,11 @@ impl Context {
     /// 201 with data.
     pub fn created(&self, data: &impl Serialize) -> Answer {
         ocs::success(self.version, self.format, 201, data)
+    }
+
+    /// The answer to a request that was refused although it changed something on its way.
+    pub fn refuse(&self, error: &Error) -> Result<Reply> {
+        Ok(Reply::Now(ocs::failure(self.version, &self.request, error)))
     }
 
     /// 200 with an empty list: done.
@@ -269,13 +295,13 @@ pub fn end_call_if_empty(t: &mut Writer<'_>, room: &mut Room, now: i64) -> Resul
     if sessions.iter().any(|(_, session)| session.flags != 0) {
         return Ok(());
     }
-    let joined = |p: &crate::talk::participant::Participant| p.last_joined_call >= since;
+    let joined = |p: &Participant| p.last_joined_call >= since;
     let users: Vec<UserId> = room.users().filter(|(p, _)| joined(p)).map(|(_, id)| id.clone()).collect();
     let guests = std::mem::take(&mut room.active_guests);
     room.active_since = None;
     if users.len() + guests as usize == 1 {
         return Ok(());
     }
-    let actor = users.first().map_or(Actor::Bot, |user| Actor::User(user.clone()));
+    let actor = users.first().map_or(Actor::Guests, |user| Actor::User(user.clone()));
     post(t, room, &actor, System::CallEnded { users, guests, duration: now - since }, now)
 }

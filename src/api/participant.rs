@@ -1,12 +1,14 @@
 //! Participants: list, add, remove, promote, join, leave (SPEC D.1, D.2).
 
 use super::conversation::{add_people, disconnect, make_public, one, tidy};
-use super::{Context, Reply, end_call_if_empty, post, remember, take_out};
-use crate::auth::{cookie_digest, new_guest_cookie};
+use super::{Context, Reply, Waited, end_call_if_empty, post, remember, take_out};
+use crate::auth::{cookie_digest, random_text};
 use crate::error::{Error, Result};
 use crate::http::GUEST_COOKIE;
 use crate::nextcloud::directory::Account;
 use crate::password;
+use crate::polls::Topic;
+use crate::store::attempts::{self, Guess};
 use crate::store::commit::Writer;
 use crate::store::rooms::Access;
 use crate::store::{Snapshot, participants};
@@ -15,6 +17,7 @@ use crate::talk::participant::{Actor, GuestId, ParticipantNo, ParticipantType, U
 use crate::talk::permission::Identity;
 use crate::talk::room::{Room, RoomType};
 use crate::talk::view;
+use std::time::Instant;
 
 /// `GET /room/{token}/participants`
 pub fn list(ctx: &Context) -> Result<Reply> {
@@ -198,7 +201,7 @@ fn target(ctx: &Context, t: &impl Snapshot, room: &Room) -> Result<Target> {
             match room.participant(no).map(|p| &p.actor) {
                 Some(Actor::Guest(guest)) => Ok(Target::Guest(no, *guest)),
                 Some(Actor::User(_)) => Ok(Target::WrongSession(no)),
-                Some(Actor::Bot) | None => Err(Error::NOT_FOUND),
+                _ => Err(Error::NOT_FOUND),
             }
         }
         (None, None) => Err(Error::InvalidQuery),
@@ -270,11 +273,15 @@ fn change_type(
 pub fn join(ctx: &Context) -> Result<Reply> {
     let asked = ctx.request.text_or("password", "")?;
     // Members are never asked for the password; whoever is gets it checked outside any transaction.
-    let checked = ctx.read(|t| {
+    let (room, checked) = ctx.read(|t| {
         let access = ctx.find(t)?;
         let member = ctx.identity().user().is_some() && access.me.is_some();
-        Ok(access.room.password.filter(|_| !member))
+        Ok((access.room.id, access.room.password.filter(|_| !member)))
     })?;
+    let guess = ctx.guesser().filter(|_| checked.is_some()).map(|from| attempts::key(Guess::Password(room), from));
+    if let (Some(key), Waited::No) = (guess, ctx.waited) {
+        return count_guess(ctx, key);
+    }
     if let Some(hash) = &checked {
         ctx.slow_lane()?;
         if !password::verify(asked, hash)? {
@@ -285,7 +292,7 @@ pub fn join(ctx: &Context) -> Result<Reply> {
         Identity::User(_) => None,
         Identity::Guest(_) => Some(match ctx.request.guest_cookie() {
             Some(cookie) if is_own_cookie(cookie) => (cookie.to_owned(), false),
-            _ => (new_guest_cookie()?, true),
+            _ => (random_text()?, true),
         }),
     };
     ctx.change(move |ctx, t| {
@@ -310,6 +317,9 @@ pub fn join(ctx: &Context) -> Result<Reply> {
         };
         access.me = Some(me);
         t.save(&mut access.room)?;
+        if let Some(key) = &guess {
+            t.clear_attempts(key)?;
+        }
         let mut answer = one(ctx, t, access.clone())?;
         let actor = ctx.actor(access.participant());
         tidy(t, &mut access.room, &actor, ctx.now)?;
@@ -317,6 +327,17 @@ pub fn join(ctx: &Context) -> Result<Reply> {
             answer = answer.with("Set-Cookie", set_cookie(ctx, cookie));
         }
         Ok(Reply::Now(answer))
+    })
+}
+
+/// Counts an attempt at a password before it is looked at; it is looked at after a while that grows with each attempt.
+fn count_guess(ctx: &Context, key: [u8; 32]) -> Result<Reply> {
+    ctx.change(move |ctx, t| {
+        let attempts = t.count_attempt(&key, ctx.now, 0)?;
+        if attempts.are_too_many(ctx.now) {
+            return ctx.refuse(&Error::TooManyAttempts);
+        }
+        Ok(Reply::Later(Topic::Nothing, Instant::now() + attempts.delay(ctx.now)))
     })
 }
 

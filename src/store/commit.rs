@@ -7,7 +7,7 @@ use super::people::Names;
 use super::{Shared, Snapshot, tables};
 use crate::error::{Error, Result};
 use crate::presence::Presence;
-use crate::store::OnMessages;
+use crate::store::{Changed, OnCommit};
 use crate::talk::message::Profile;
 use crate::talk::participant::UserId;
 use crate::talk::room::RoomId;
@@ -70,11 +70,11 @@ pub struct Committer {
 }
 
 impl Committer {
-    pub(super) fn start(shared: Arc<Shared>, on_messages: OnMessages) -> std::io::Result<Committer> {
+    pub(super) fn start(shared: Arc<Shared>, on_commit: OnCommit) -> std::io::Result<Committer> {
         let (jobs, queue) = channel();
         let thread = std::thread::Builder::new()
             .name("commit".to_owned())
-            .spawn(move || commit_all(&shared, &queue, &on_messages))?;
+            .spawn(move || commit_all(&shared, &queue, &on_commit))?;
         Ok(Committer { jobs: Some(jobs), thread: Some(thread) })
     }
 
@@ -100,7 +100,7 @@ impl Drop for Committer {
     }
 }
 
-fn commit_all(shared: &Shared, queue: &Receiver<Box<dyn Job>>, on_messages: &OnMessages) {
+fn commit_all(shared: &Shared, queue: &Receiver<Box<dyn Job>>, on_commit: &OnCommit) {
     let mut broken_since: Option<Instant> = None;
     while let Ok(first) = queue.recv() {
         let mut batch = vec![first];
@@ -117,9 +117,7 @@ fn commit_all(shared: &Shared, queue: &Receiver<Box<dyn Job>>, on_messages: &OnM
         let committed = match run_batch(shared, &mut batch) {
             Ok(effects) => {
                 effects.profiles.into_iter().for_each(|(id, profile)| shared.names.put(id, profile));
-                if !effects.new_messages.is_empty() {
-                    on_messages(&effects.new_messages);
-                }
+                on_commit(&effects.changed);
                 Ok(())
             }
             Err(error) => {
@@ -160,7 +158,7 @@ fn reopen(shared: &Shared) -> bool {
 /// What is done once a batch is on disk.
 #[derive(Default)]
 struct Effects {
-    new_messages: Vec<RoomId>,
+    changed: Changed,
     profiles: Vec<(UserId, Profile)>,
 }
 
@@ -204,6 +202,7 @@ pub struct Writer<'t> {
     pub(super) messages: Table<'t, (u64, i64), &'static [u8]>,
     pub(super) people: Table<'t, &'static str, &'static [u8]>,
     pub(super) guest_names: Table<'t, (u64, &'static [u8; 20]), &'static str>,
+    pub(super) attempts: Table<'t, &'static [u8; 32], &'static [u8]>,
     /// Whether the running change has written anything.
     pub(super) wrote: bool,
     effects: Effects,
@@ -223,6 +222,7 @@ impl<'t> Writer<'t> {
             messages: transaction.open_table(tables::MESSAGES)?,
             people: transaction.open_table(tables::PEOPLE)?,
             guest_names: transaction.open_table(tables::GUEST_NAMES)?,
+            attempts: transaction.open_table(tables::ATTEMPTS)?,
             wrote: false,
             effects: Effects::default(),
             shared,
@@ -237,11 +237,14 @@ impl<'t> Writer<'t> {
         Ok(next)
     }
 
-    /// Remembers that pollers of this conversation are to be woken after the commit.
+    /// Remembers that whoever waits for messages of this conversation is to be woken after the commit.
     pub(super) fn has_new_message(&mut self, room: RoomId) {
-        if self.effects.new_messages.last() != Some(&room) {
-            self.effects.new_messages.push(room);
-        }
+        note(&mut self.effects.changed.messages, room);
+    }
+
+    /// Remembers that the clients in this conversation are to look again at who is connected.
+    pub(super) fn has_new_sessions(&mut self, room: RoomId) {
+        note(&mut self.effects.changed.sessions, room);
     }
 
     /// Remembers a profile that is to replace the one in memory after the commit.
@@ -251,6 +254,12 @@ impl<'t> Writer<'t> {
 
     fn finish(self) -> Effects {
         self.effects
+    }
+}
+
+fn note(rooms: &mut Vec<RoomId>, room: RoomId) {
+    if rooms.last() != Some(&room) {
+        rooms.push(room);
     }
 }
 
@@ -281,6 +290,9 @@ impl Snapshot for Writer<'_> {
     }
     fn guest_names(&self) -> Result<&impl ReadableTable<(u64, &'static [u8; 20]), &'static str>> {
         Ok(&self.guest_names)
+    }
+    fn attempts(&self) -> Result<&impl ReadableTable<&'static [u8; 32], &'static [u8]>> {
+        Ok(&self.attempts)
     }
     fn names(&self) -> &Names {
         &self.shared.names

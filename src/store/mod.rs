@@ -3,6 +3,7 @@
 //! Reading is a snapshot ([`Store::read`]); every change is one closure that the committing thread runs
 //! ([`Store::write`], [`Store::submit`]) and answers after the commit is on disk.
 
+pub mod attempts;
 pub mod commit;
 pub mod messages;
 pub mod participants;
@@ -23,8 +24,17 @@ use std::sync::{Arc, RwLock};
 /// The database's file inside the data folder.
 pub const FILE_NAME: &str = "roomd.redb";
 
-/// What the rest of the server does when conversations got new messages: wake whoever waits for them.
-pub type OnMessages = Arc<dyn Fn(&[RoomId]) + Send + Sync>;
+/// What the rest of the server does after a commit: wake whoever waits for what it changed.
+pub type OnCommit = Arc<dyn Fn(&Changed) + Send + Sync>;
+
+/// The conversations that a commit changed in a way that somebody may be waiting for.
+#[derive(Debug, Default)]
+pub struct Changed {
+    /// They have new messages, or are gone.
+    pub messages: Vec<RoomId>,
+    /// Sessions came, went or changed their call flags.
+    pub sessions: Vec<RoomId>,
+}
 
 /// The open database.
 pub struct Store {
@@ -50,7 +60,7 @@ impl Store {
         folder: &Path,
         cache_mib: usize,
         presence: Arc<Presence>,
-        on_messages: OnMessages,
+        on_commit: OnCommit,
     ) -> std::result::Result<Store, String> {
         std::fs::create_dir_all(folder)
             .map_err(|e| format!("cannot make the data folder {}: {e}", folder.display()))?;
@@ -70,7 +80,7 @@ impl Store {
             names: Names::default(),
             presence,
         });
-        let committer = Committer::start(shared.clone(), on_messages).map_err(|e| e.to_string())?;
+        let committer = Committer::start(shared.clone(), on_commit).map_err(|e| e.to_string())?;
         Ok(Store { shared, committer })
     }
 
@@ -148,6 +158,7 @@ fn prepare(database: &Database) -> Result<()> {
         transaction.open_table(tables::MESSAGES)?;
         transaction.open_table(tables::PEOPLE)?;
         transaction.open_table(tables::GUEST_NAMES)?;
+        transaction.open_table(tables::ATTEMPTS)?;
     }
     transaction.commit()?;
     Ok(())
@@ -173,6 +184,8 @@ pub trait Snapshot {
     fn people(&self) -> Result<&impl ReadableTable<&'static str, &'static [u8]>>;
     /// [`tables::GUEST_NAMES`]
     fn guest_names(&self) -> Result<&impl ReadableTable<(u64, &'static [u8; 20]), &'static str>>;
+    /// [`tables::ATTEMPTS`]
+    fn attempts(&self) -> Result<&impl ReadableTable<&'static [u8; 32], &'static [u8]>>;
     /// Profiles kept in memory.
     fn names(&self) -> &Names;
     /// Last pings, newer in memory than on disk.
@@ -197,6 +210,7 @@ struct OpenTables {
     messages: OnceCell<ReadOnlyTable<(u64, i64), &'static [u8]>>,
     people: OnceCell<ReadOnlyTable<&'static str, &'static [u8]>>,
     guest_names: OnceCell<ReadOnlyTable<(u64, &'static [u8; 20]), &'static str>>,
+    attempts: OnceCell<ReadOnlyTable<&'static [u8; 32], &'static [u8]>>,
 }
 
 impl Reader<'_> {
@@ -242,6 +256,9 @@ impl Snapshot for Reader<'_> {
     }
     fn guest_names(&self) -> Result<&impl ReadableTable<(u64, &'static [u8; 20]), &'static str>> {
         self.table(&self.tables.guest_names, tables::GUEST_NAMES)
+    }
+    fn attempts(&self) -> Result<&impl ReadableTable<&'static [u8; 32], &'static [u8]>> {
+        self.table(&self.tables.attempts, tables::ATTEMPTS)
     }
     fn names(&self) -> &Names {
         &self.shared.names

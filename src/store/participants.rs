@@ -114,6 +114,7 @@ impl Writer<'_> {
     pub fn put_session(&mut self, room: RoomId, no: ParticipantNo, session: &Session) -> Result<()> {
         self.wrote = true;
         self.sessions.insert((room, no), encode(session)?.as_slice())?;
+        self.has_new_sessions(room);
         Ok(())
     }
 
@@ -122,6 +123,7 @@ impl Writer<'_> {
         let Some(session) = session(self, room.id, no)? else { return Ok(None) };
         self.wrote = true;
         self.sessions.remove((room.id, no))?;
+        self.has_new_sessions(room.id);
         if let Some(cookie) = &session.cookie
             && guest(self, cookie, room.id)? == Some(no)
         {

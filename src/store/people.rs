@@ -61,6 +61,22 @@ impl<S: Snapshot> People for S {
     }
 }
 
+/// Accounts that exist as far as is known, but of which nothing was heard since `before`; at most `limit`.
+pub fn unheard_of(t: &impl Snapshot, before: i64, limit: usize) -> Result<Vec<UserId>> {
+    let mut found = Vec::new();
+    for entry in t.people()?.iter()? {
+        let (id, bytes) = entry?;
+        let profile: Profile = decode(bytes.value())?;
+        if profile.exists && profile.seen < before {
+            found.push(UserId::new(id.value()));
+            if found.len() == limit {
+                break;
+            }
+        }
+    }
+    Ok(found)
+}
+
 impl Writer<'_> {
     /// Stores what Nextcloud said of an account that exists.
     pub fn put_profile(&mut self, id: &UserId, display_name: &str, now: i64) -> Result<()> {
@@ -87,6 +103,7 @@ impl Writer<'_> {
     pub fn put_guest_name(&mut self, room: RoomId, id: GuestId, name: &str) -> Result<()> {
         self.wrote = true;
         self.guest_names.insert((room, id.bytes()), name)?;
+        self.has_new_sessions(room);
         Ok(())
     }
 }

@@ -30,6 +30,9 @@ pub const PEOPLE: TableDefinition<&str, &[u8]> = TableDefinition::new("people");
 /// (Room id, guest id) -> the name that the guest gave.
 pub const GUEST_NAMES: TableDefinition<(u64, &[u8; 20]), &str> = TableDefinition::new("guest_names");
 
+/// Digest of an address and of what it guesses -> [`crate::talk::attempts::Attempts`].
+pub const ATTEMPTS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("attempts");
+
 /// The layout above. A database with a larger number was written by a newer roomd and is refused.
 pub const SCHEMA: u64 = 1;
 

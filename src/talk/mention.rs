@@ -1,6 +1,6 @@
 //! Mentions in chat messages: `@bob`, `@"bob b"`, `@"guest/…"`, `@all` (SPEC D.4).
 
-use crate::talk::participant::UserId;
+use crate::talk::participant::{GuestId, UserId};
 use serde::{Deserialize, Serialize};
 
 /// Somebody mentioned in a message.
@@ -138,6 +138,65 @@ pub fn resolve(text: &str, exists: impl Fn(&str) -> Option<UserId>) -> (String, 
     (out, mentions)
 }
 
+/// Somebody who may be mentioned, as the API suggests them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Suggestion {
+    /// What to write after the `@`.
+    pub id: String,
+    /// The name that people see.
+    pub label: String,
+    /// `users`, `guests` or `calls`.
+    pub source: &'static str,
+}
+
+/// Suggests whom a beginning mention may mean. `spoke` are the authors of the latest comments, newest first;
+/// `room_name` is the conversation's name where everybody at once can be mentioned.
+pub fn suggestions(
+    search: &str,
+    users: &[(UserId, String)],
+    guests: &[(GuestId, String)],
+    spoke: &[UserId],
+    room_name: Option<&str>,
+) -> Vec<Suggestion> {
+    let wanted = search.to_lowercase();
+    let starts = |text: &str| text.to_lowercase().starts_with(&wanted);
+    let contains = |text: &str| text.to_lowercase().contains(&wanted);
+    let equals = |text: &str| !wanted.is_empty() && text.to_lowercase() == wanted;
+
+    let mut found: Vec<&(UserId, String)> =
+        users.iter().filter(|(id, name)| contains(id.as_str()) || contains(name)).collect();
+    // Stable: whoever has not spoken stays in the order of joining.
+    found.sort_by_key(|(id, name)| {
+        let exact = equals(id.as_str()) || equals(name);
+        let silence = spoke.iter().position(|author| author == id).unwrap_or(usize::MAX);
+        (!exact, !starts(name), silence)
+    });
+    let mut list: Vec<Suggestion> = found
+        .into_iter()
+        .map(|(id, name)| Suggestion { id: id.to_string(), label: name.clone(), source: "users" })
+        .collect();
+
+    let shown = |name: &str| if name.is_empty() { "Guest".to_owned() } else { name.to_owned() };
+    let named = guests.iter().map(|(id, name)| (id, shown(name)));
+    let (exact, partly): (Vec<_>, Vec<_>) =
+        named.filter(|(_, label)| contains(label)).partition(|(_, label)| equals(label));
+    list.extend(exact.into_iter().chain(partly).map(|(id, label)| Suggestion {
+        id: format!("guest/{id}"),
+        label,
+        source: "guests",
+    }));
+
+    if let Some(name) = room_name {
+        let everybody = Suggestion { id: "all".to_owned(), label: name.to_owned(), source: "calls" };
+        if "all".starts_with(search) || starts(name) {
+            list.insert(0, everybody);
+        } else if contains(name) {
+            list.push(everybody);
+        }
+    }
+    list
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,5 +242,21 @@ mod tests {
     #[test]
     fn the_names_to_look_up_are_told_once() {
         assert_eq!(named_users("@bob @all @x @bob @\"guest/ab\""), ["bob", "x"]);
+    }
+
+    #[test]
+    fn suggestions_put_the_likely_first() {
+        let people =
+            [("ann", "Madani"), ("dan", "Daniel"), ("bob", "Bob")].map(|(id, n)| (UserId::new(id), n.to_owned()));
+        let ids = |search: &str, spoke: &[&str]| {
+            let spoke: Vec<UserId> = spoke.iter().map(|id| UserId::new(*id)).collect();
+            let list = suggestions(search, &people, &[], &spoke, Some("Plans"));
+            list.into_iter().map(|s| s.id).collect::<Vec<_>>()
+        };
+        assert_eq!(ids("", &["bob"]), ["all", "bob", "ann", "dan"]);
+        assert_eq!(ids("dan", &["ann"]), ["dan", "ann"]);
+        assert_eq!(ids("DANI", &[]), ["dan", "ann"]);
+        assert_eq!(ids("lan", &[]), ["all"]);
+        assert_eq!(ids("Al", &[]), [] as [&str; 0]);
     }
 }

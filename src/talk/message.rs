@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 /// Longest chat message, Unicode scalar values (SPEC D.4).
 pub const MESSAGE_LIMIT: usize = 32_000;
-/// Most people that the end of a call names; the others are counted (SPEC D.4).
-const NAMED_CALLERS: usize = 5;
+/// Most people that the end of a call names, and how many are named when there are more (SPEC D.4).
+const NAMED_CALLERS: (usize, usize) = (5, 4);
 
 /// A message's number: unique in the whole database and rising with time.
 pub type MessageId = i64;
@@ -303,6 +303,7 @@ impl<'a, P: People> Reading<'a, '_, P> {
             }
             Actor::Guest(id) => ("guests", Cow::Owned(id.to_string()), self.people.guest_name(self.room.id, *id)?),
             Actor::Bot => ("bots", Cow::Borrowed("talk"), "talk-bot".to_owned()),
+            Actor::Guests => ("guests", Cow::Borrowed("guests-only"), String::new()),
         })
     }
 
@@ -318,6 +319,7 @@ impl<'a, P: People> Reading<'a, '_, P> {
             }
             Actor::Guest(id) => self.guest(*id)?,
             Actor::Bot => Parameter::new("user", "talk".to_owned(), "talk-bot".to_owned()),
+            Actor::Guests => Parameter::new("guest", "guest/guests-only".to_owned(), "Guest".to_owned()),
         })
     }
 
@@ -456,29 +458,27 @@ impl<'a, P: People> Reading<'a, '_, P> {
         })
     }
 
-    /// "Call with {user1}, {user2} and 2 others (Duration 3:04)"
+    /// "Call with {user1}, {user2} and 3 guests (Duration 3:04)"
     fn call_ended(&self, users: &[UserId], guests: u32, duration: i64) -> Result<(String, Parameters)> {
+        let guests = guests as usize;
+        let everybody_fits = users.len() + usize::from(guests > 0) <= NAMED_CALLERS.0;
+        let named = if everybody_fits { users } else { &users[..users.len().min(NAMED_CALLERS.1)] };
         let mut parameters = Parameters::default();
-        let mut named = Vec::new();
-        for (user, number) in users.iter().zip(1..=NAMED_CALLERS) {
+        let mut people = Vec::new();
+        for (user, number) in named.iter().zip(1..) {
             let placeholder = format!("user{number}");
-            named.push(format!("{{{placeholder}}}"));
+            people.push(format!("{{{placeholder}}}"));
             parameters.0.push((Cow::Owned(placeholder), self.user(user)?));
         }
-        let unnamed = users.len() - named.len();
-        let guests = guests as usize;
-        let last = match (unnamed, guests) {
-            (0, 0) => None,
-            (0, 1) => Some("1 guest".to_owned()),
-            (0, n) => Some(format!("{n} guests")),
-            (1, 0) => Some("1 other".to_owned()),
-            (unnamed, guests) => Some(format!("{} others", unnamed + guests)),
-        };
-        named.extend(last);
-        let people = match named.split_last() {
-            Some((last, [])) => last.clone(),
-            Some((last, first)) => format!("{} and {last}", first.join(", ")),
-            None => "nobody".to_owned(),
+        match (everybody_fits, guests) {
+            (true, 0) if !users.is_empty() => {}
+            (true, 1) => people.push("1 guest".to_owned()),
+            (true, n) => people.push(format!("{n} guests")),
+            (false, n) => people.push(format!("{} others", users.len() - named.len() + n)),
+        }
+        let people = match people.split_last() {
+            Some((last, first)) if !first.is_empty() => format!("{} and {last}", first.join(", ")),
+            _ => people.concat(),
         };
         Ok((format!("Call with {people} (Duration {})", clock(duration)), parameters))
     }

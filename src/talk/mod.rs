@@ -1,5 +1,6 @@
 //! The rules of Talk: pure arithmetic on conversations. No I/O, no clock (time is an argument), no HTTP, no database.
 
+pub mod attempts;
 pub mod mention;
 pub mod message;
 pub mod participant;

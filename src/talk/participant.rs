@@ -82,6 +82,8 @@ pub enum Actor {
     Guest(GuestId),
     /// The answerer of commands (SPEC D.4).
     Bot,
+    /// Guests of whom none is meant in particular: who ended a call that only guests were in (SPEC B.5).
+    Guests,
 }
 
 impl Actor {
@@ -89,7 +91,7 @@ impl Actor {
     pub fn user(&self) -> Option<&UserId> {
         match self {
             Actor::User(id) => Some(id),
-            Actor::Guest(_) | Actor::Bot => None,
+            Actor::Guest(_) | Actor::Bot | Actor::Guests => None,
         }
     }
 }

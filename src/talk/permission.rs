@@ -47,17 +47,25 @@ pub struct Gate {
     pub read_write: bool,
     /// Refused to everybody but moderators while the lobby is closed.
     pub no_lobby: bool,
+    /// Also for users whose groups may not use Talk.
+    pub beyond_talk: bool,
 }
 
 impl Gate {
     /// Open to guests.
     pub const fn public(role: Role) -> Gate {
-        Gate { login: false, role, read_write: false, no_lobby: false }
+        Gate { login: false, role, read_write: false, no_lobby: false, beyond_talk: false }
     }
 
     /// Needs a login.
     pub const fn login(role: Role) -> Gate {
-        Gate { login: true, role, read_write: false, no_lobby: false }
+        Gate { login: true, role, read_write: false, no_lobby: false, beyond_talk: false }
+    }
+
+    /// The same gate for a route that is not Talk's own.
+    pub const fn beyond_talk(mut self) -> Gate {
+        self.beyond_talk = true;
+        self
     }
 
     /// The same gate, shut while the lobby is closed.

@@ -369,7 +369,7 @@ pub fn participant_lines<'a, P: People>(
                     display_name,
                 });
             }
-            Actor::Bot => {}
+            Actor::Bot | Actor::Guests => {}
         }
     }
     users.append(&mut guests);
