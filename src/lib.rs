@@ -4,6 +4,7 @@
 pub mod api;
 pub mod ask;
 pub mod auth;
+pub mod commands;
 pub mod config;
 pub mod dispatch;
 pub mod error;
@@ -11,6 +12,7 @@ pub mod http;
 pub mod metrics;
 pub mod nextcloud;
 pub mod ocs;
+pub mod operations;
 pub mod password;
 pub mod polls;
 pub mod presence;
