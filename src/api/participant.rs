@@ -183,6 +183,8 @@ fn holder(t: &impl Snapshot, room: &Room, session: &str) -> Result<Option<Partic
 enum Target {
     User(ParticipantNo, UserId),
     Guest(ParticipantNo, GuestId),
+    /// Named by the session of an account: a session stands for guests only.
+    WrongSession(ParticipantNo),
 }
 
 /// `participant` wins over `sessionId`; without either the request makes no sense.
@@ -198,7 +200,8 @@ fn target(ctx: &Context, t: &impl Snapshot, room: &Room) -> Result<Target> {
             let no = holder(t, room, session)?.ok_or(Error::NOT_FOUND)?;
             match room.participant(no).map(|p| &p.actor) {
                 Some(Actor::Guest(guest)) => Ok(Target::Guest(no, *guest)),
-                _ => Err(Error::BadRequest),
+                Some(Actor::User(_)) => Ok(Target::WrongSession(no)),
+                _ => Err(Error::NOT_FOUND),
             }
         }
         (None, None) => Err(Error::InvalidQuery),
@@ -216,6 +219,7 @@ pub fn promote(ctx: &Context) -> Result<Reply> {
             Target::Guest(no, guest) => {
                 (no, ParticipantType::Guest, ParticipantType::GuestModerator, System::GuestModeratorPromoted(guest))
             }
+            Target::WrongSession(_) => return Err(Error::BadRequest),
         };
         change_type(ctx, t, &mut access, no, (from, to), event)
     })
@@ -236,6 +240,8 @@ pub fn demote(ctx: &Context) -> Result<Reply> {
             Target::Guest(no, guest) => {
                 (no, ParticipantType::GuestModerator, ParticipantType::Guest, System::GuestModeratorDemoted(guest))
             }
+            Target::WrongSession(no) if access.me == Some(no) => return Err(Error::FORBIDDEN),
+            Target::WrongSession(_) => return Err(Error::BadRequest),
         };
         if access.me == Some(no) {
             return Err(Error::FORBIDDEN);
