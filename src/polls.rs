@@ -66,7 +66,9 @@ impl<J> Polls<J> {
     pub fn park(&self, topic: Topic, deadline: Instant, moment: u64, request: J) {
         let mut state = self.lock();
         if state.latest[slot(&topic)] > moment || state.closed {
-            state.ready.push_back((request, false));
+            // Nobody waits any more once closed: without an end to it the request would come back for ever.
+            let timed_out = state.closed;
+            state.ready.push_back((request, timed_out));
             self.changed.notify_one();
             return;
         }
@@ -195,6 +197,9 @@ mod tests {
         polls.park(HERE, later(), polls.moment(), "here");
         polls.close();
         assert_eq!(polls.next(), Some(("here", true)));
+        assert_eq!(polls.next(), None);
+        polls.park(HERE, later(), polls.moment(), "too late");
+        assert_eq!(polls.next(), Some(("too late", true)));
         assert_eq!(polls.next(), None);
     }
 }
