@@ -68,6 +68,7 @@ impl<J> Polls<J> {
     pub fn park(&self, topic: Topic, deadline: Instant, moment: u64, request: J) {
         let mut state = self.lock();
         if state.latest[slot(&topic)] > moment || state.closed {
+            // Nobody waits any more once closed: without an end to it the request would come back for ever.
             let timed_out = state.closed;
             state.ready.push_back((request, timed_out));
             self.changed.notify_one();
@@ -199,5 +200,10 @@ mod tests {
         assert_eq!(polls.next(), ("here", true));
         polls.park(HERE, later(), polls.moment(), "late");
         assert_eq!(polls.next(), ("late", true));
+        assert_eq!(polls.next(), Some(("here", true)));
+        assert_eq!(polls.next(), None);
+        polls.park(HERE, later(), polls.moment(), "too late");
+        assert_eq!(polls.next(), Some(("too late", true)));
+        assert_eq!(polls.next(), None);
     }
 }
