@@ -200,10 +200,5 @@ mod tests {
         assert_eq!(polls.next(), ("here", true));
         polls.park(HERE, later(), polls.moment(), "late");
         assert_eq!(polls.next(), ("late", true));
-        assert_eq!(polls.next(), Some(("here", true)));
-        assert_eq!(polls.next(), None);
-        polls.park(HERE, later(), polls.moment(), "too late");
-        assert_eq!(polls.next(), Some(("too late", true)));
-        assert_eq!(polls.next(), None);
     }
 }
