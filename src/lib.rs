@@ -2,21 +2,31 @@
 //!
 //! # The house
 //!
-//! Four floors on a common ground. Imports go down only, each library has one door, and `tests/house.rs` sees to both.
+//! Five floors on a common ground. Imports go down only, each library has one door, and `tests/house.rs` sees to both.
 //!
 //! ```text
-//! main.rs              the command line: one function for each command
+//! main.rs              hands the command line over
+//!
+//! -- commands --       a file for each command; the door of argh
+//! commands/mod.rs      the command line, and what the commands share
+//! commands/serve.rs  commands/backup.rs  commands/check.rs  commands/export.rs  commands/stats.rs
+//! commands/room.rs  commands/user.rs     what operators change
+//! commands/change.rs   through the running server, or without one    commands/progress.rs   how far a long one is
 //!
 //! -- edge --           from the socket to a handler and back
-//! server.rs            listening, threads, limits, shutdown; the door of tiny_http
+//! server.rs            listening, threads, limits, shutdown; with its folder the door of tiny_http
+//! server/run.rs        from the start to the end of `serve`          server/socket.rs       what is listened on
+//! server/admin.rs      the operators' own socket
 //! dispatch.rs          the path of one request, in two lanes
 //! routes.rs            every route on one page: method, path, who may call it, handler
+//! sweep.rs             what roomd does by itself
 //!
 //! -- api --            what requests mean; a file for each chapter of Talk's documentation
 //! api/mod.rs           what every handler gets to work with
 //! api/conversation.rs  api/participant.rs  api/guest.rs  api/webinar.rs
 //! api/chat.rs  api/call.rs  api/signaling.rs  api/capabilities.rs
-//! api/account.rs       accounts that Nextcloud no longer has
+//! api/changes.rs       changes that moderators and operators make    api/account.rs         deleted accounts
+//! operations.rs        what operators change, as data
 //! http.rs              our own request; parameters from query, form and JSON, with PHP's casts
 //! ocs.rs               the OCS envelope in JSON and XML; every error as callers see it; the door of quick_xml
 //! auth.rs              who is calling: logins known lately, one question to Nextcloud for all who wait for it
@@ -24,14 +34,17 @@
 //!
 //! -- outside --        what is not in this process, or outlives a request
 //! store/mod.rs         the database: read(|t| ..), write(|t| ..); the folder is the door of redb
-//! store/tables.rs      the tables and their keys              store/commit.rs   many changes, one commit
+//! store/tables.rs      the tables and their keys                     store/commit.rs        many changes, one commit
 //! store/rooms.rs  store/participants.rs  store/messages.rs  store/people.rs  store/attempts.rs
+//! store/read_only.rs  store/backup.rs  store/transfer.rs  store/check.rs  store/damage.rs
 //! nextcloud/mod.rs     logins, people, groups and circles, asked of Nextcloud; the folder is the door of ureq
-//! nextcloud/client.rs  one question over HTTP                 nextcloud/directory.rs   the questions there are
-//! nextcloud/local.rs   the same answered from the configuration
+//! nextcloud/client.rs  one question over HTTP                        nextcloud/directory.rs the questions there are
+//! nextcloud/local.rs   the same answered from the configuration      nextcloud/diagnosis.rs what is wrong with it
 //! presence.rs          sessions' last pings, in memory
 //! signals.rs           what the clients in a call send each other, in memory
 //! password.rs          room passwords; the door of bcrypt
+//! metrics.rs           counters and their text
+//! ask.rs               one question to one of roomd's own sockets
 //!
 //! -- rules --          talk/: Talk's rules, pure. No I/O and no clock: the time is an argument
 //! talk/mod.rs  talk/room.rs  talk/participant.rs  talk/permission.rs  talk/message.rs  talk/mention.rs  talk/token.rs
