@@ -62,6 +62,7 @@
 pub mod api;
 pub mod ask;
 pub mod auth;
+pub mod commands;
 pub mod config;
 pub mod dispatch;
 pub mod error;
@@ -69,6 +70,7 @@ pub mod http;
 pub mod metrics;
 pub mod nextcloud;
 pub mod ocs;
+pub mod operations;
 pub mod password;
 pub mod polls;
 pub mod presence;

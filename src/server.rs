@@ -11,7 +11,7 @@ use crate::auth::Logins;
 use crate::config::Config;
 use crate::dispatch::{Dispatcher, SlowWork, unix_time};
 use crate::error::Error;
-use crate::http::{BODY_LIMIT, Headers, Request};
+use crate::http::{BODY_LIMIT, Headers, OWN_HEADER, Request};
 use crate::metrics::{self, METRICS};
 use crate::ocs::{self, Answer};
 use crate::polls::{Polls, Topic};
@@ -137,6 +137,7 @@ fn head_and_body(answer: &Answer, head_only: bool) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(1024 + answer.body.len());
     bytes.extend_from_slice(format!("HTTP/1.1 {} {}\r\n", answer.status, reason(answer.status)).as_bytes());
     bytes.extend_from_slice(COMMON_HEADERS.as_bytes());
+    bytes.extend_from_slice(format!("{OWN_HEADER}: 1\r\n").as_bytes());
     if let Some(content_type) = answer.content_type {
         bytes.extend_from_slice(format!("Content-Type: {content_type}\r\n").as_bytes());
     }

@@ -1,6 +1,6 @@
 //! Conversations: list, create, show, rename, delete, open to guests, lock, protect, and the member's own settings (SPEC C).
 
-use super::{Context, Reply, end_call_if_empty, post, remember, webinar};
+use super::{Context, Reply, changes, end_call_if_empty, post, remember, webinar};
 use crate::error::{By, Error, Result};
 use crate::nextcloud::directory::Account;
 use crate::ocs::{Answer, Format};
@@ -8,9 +8,9 @@ use crate::password;
 use crate::store::commit::Writer;
 use crate::store::rooms::Access;
 use crate::store::{Snapshot, messages, participants, rooms};
-use crate::talk::message::{MessageId, People, System};
+use crate::talk::message::{People, System};
 use crate::talk::participant::{Actor, Level, Member, ParticipantNo, ParticipantType, SESSION_TIMEOUT, UserId};
-use crate::talk::room::{Room, RoomType, new_name, next_name, switch};
+use crate::talk::room::{Room, RoomType, new_name, switch};
 use crate::talk::view::{self, Viewer};
 use serde_json::value::RawValue;
 
@@ -218,9 +218,9 @@ pub fn refill_one_to_one(t: &mut Writer<'_>, room: &mut Room) -> Result<bool> {
 fn create_empty(ctx: &Context, kind: RoomType, name: &str) -> Result<Reply> {
     let name = new_name(name)?;
     ctx.change(move |ctx, t| {
-        let mut room = t.new_room(kind, name.clone())?;
-        let owner = t.add_user(&mut room, ctx.user()?, ParticipantType::Owner)?;
-        finish_creation(ctx, t, room, owner)
+        let user = ctx.user()?;
+        let (room, owner) = changes::create(t, kind, name.clone(), Some(user), &Actor::User(user.clone()), ctx.now)?;
+        created(ctx, t, room, owner.ok_or(Error::NOT_FOUND)?)
     })
 }
 
@@ -233,31 +233,9 @@ fn create_with_people(ctx: &Context, name: String, people: Vec<Account>) -> Resu
         let actor = Actor::User(me.clone());
         post(t, &mut room, &actor, System::ConversationCreated, ctx.now)?;
         // Talk adds them to a conversation that has not noticed its first message yet (SPEC B.11).
-        add_people(t, &mut room, &actor, &people, 0, ctx.now)?;
+        changes::add_people(t, &mut room, &actor, &people, 0, ctx.now)?;
         created(ctx, t, room, owner)
     })
-}
-
-/// Adds those who are not there yet, each with a message; what came up to `last_read` counts as read for them.
-pub fn add_people(
-    t: &mut Writer<'_>,
-    room: &mut Room,
-    actor: &Actor,
-    people: &[Account],
-    last_read: MessageId,
-    now: i64,
-) -> Result<()> {
-    let new: Vec<&Account> = people.iter().filter(|account| room.user(&account.id).is_none()).collect();
-    for account in &new {
-        t.put_member(&account.id, room.id, &Member { last_read, ..Member::default() })?;
-        room.add(Actor::User(account.id.clone()), ParticipantType::User);
-    }
-    for account in &new {
-        if actor.user() != Some(&account.id) {
-            post(t, room, actor, System::UserAdded(account.id.clone()), now)?;
-        }
-    }
-    Ok(())
 }
 
 fn finish_creation(ctx: &Context, t: &mut Writer<'_>, mut room: Room, owner: ParticipantNo) -> Result<Reply> {
@@ -275,19 +253,8 @@ fn created(ctx: &Context, t: &mut Writer<'_>, mut room: Room, owner: Participant
 pub fn rename(ctx: &Context) -> Result<Reply> {
     ctx.change_room(|ctx, t, mut access| {
         let asked = ctx.request.text("roomName")?;
-        if access.room.kind == RoomType::OneToOne {
-            return Err(Error::BadRequest);
-        }
-        let new = next_name(asked)?;
-        if access.room.name == new {
-            return ctx.done();
-        }
         let actor = ctx.actor(access.participant());
-        let old = std::mem::replace(&mut access.room.name, new.clone());
-        if !old.is_empty() {
-            post(t, &mut access.room, &actor, System::ConversationRenamed { old, new }, ctx.now)?;
-        }
-        t.save(&mut access.room)?;
+        changes::rename(t, &mut access.room, &actor, asked, ctx.now)?;
         ctx.done()
     })
 }
@@ -295,10 +262,7 @@ pub fn rename(ctx: &Context) -> Result<Reply> {
 /// `DELETE /room/{token}`
 pub fn delete(ctx: &Context) -> Result<Reply> {
     ctx.change_room(|ctx, t, mut access| {
-        if access.room.kind == RoomType::OneToOne {
-            return Err(Error::BadRequest);
-        }
-        t.delete_room(&mut access.room)?;
+        changes::delete(t, &mut access.room)?;
         ctx.done()
     })
 }
@@ -306,41 +270,17 @@ pub fn delete(ctx: &Context) -> Result<Reply> {
 /// `POST /room/{token}/public`
 pub fn allow_guests(ctx: &Context) -> Result<Reply> {
     ctx.change_room(|ctx, t, mut access| {
-        if access.room.kind != RoomType::Group {
-            return Err(Error::BadRequest);
-        }
         let actor = ctx.actor(access.participant());
-        make_public(t, &mut access.room, &actor, ctx.now)?;
-        t.save(&mut access.room)?;
+        changes::allow_guests(t, &mut access.room, &actor, ctx.now)?;
         ctx.done()
     })
-}
-
-/// Turns a group conversation public. A password from earlier public times counts again (SPEC C.6).
-pub fn make_public(t: &mut Writer<'_>, room: &mut Room, actor: &Actor, now: i64) -> Result<()> {
-    room.kind = RoomType::Public;
-    post(t, room, actor, System::GuestsAllowed, now)
 }
 
 /// `DELETE /room/{token}/public`
 pub fn disallow_guests(ctx: &Context) -> Result<Reply> {
     ctx.change_room(|ctx, t, mut access| {
-        let room = &mut access.room;
-        if room.kind != RoomType::Public {
-            return Err(Error::BadRequest);
-        }
-        room.kind = RoomType::Group;
-        let passing: Vec<ParticipantNo> = room
-            .participants
-            .iter()
-            .filter(|p| matches!(p.kind, ParticipantType::Guest | ParticipantType::SelfJoined))
-            .map(|p| p.no)
-            .collect();
-        for no in passing {
-            t.remove_participant(room, no)?;
-        }
-        post(t, room, &Actor::User(ctx.user()?.clone()), System::GuestsDisallowed, ctx.now)?;
-        t.save(room)?;
+        let actor = Actor::User(ctx.user()?.clone());
+        changes::disallow_guests(t, &mut access.room, &actor, ctx.now)?;
         ctx.done()
     })
 }
@@ -355,10 +295,8 @@ pub fn set_read_only(ctx: &Context) -> Result<Reply> {
         if access.room.kind == RoomType::OneToOne {
             return Err(Error::BadRequest);
         }
-        access.room.read_only = switch(asked)?;
-        let event = if access.room.read_only { System::ReadOnly } else { System::ReadOnlyOff };
-        post(t, &mut access.room, &Actor::User(ctx.user()?.clone()), event, ctx.now)?;
-        t.save(&mut access.room)?;
+        let actor = Actor::User(ctx.user()?.clone());
+        changes::set_read_only(t, &mut access.room, &actor, switch(asked)?, ctx.now)?;
         ctx.done()
     })
 }
@@ -377,14 +315,8 @@ pub fn set_password(ctx: &Context) -> Result<Reply> {
     })?;
     let hash = hash.map(password::hash).transpose()?;
     ctx.change_room(move |ctx, t, mut access| {
-        if access.room.kind != RoomType::Public {
-            return Err(Error::FORBIDDEN);
-        }
-        access.room.password = hash.clone();
-        let event = if hash.is_some() { System::PasswordSet } else { System::PasswordRemoved };
         let actor = ctx.actor(access.participant());
-        post(t, &mut access.room, &actor, event, ctx.now)?;
-        t.save(&mut access.room)?;
+        changes::set_password(t, &mut access.room, &actor, hash.clone(), ctx.now)?;
         ctx.done()
     })
 }

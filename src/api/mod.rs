@@ -5,6 +5,7 @@
 pub mod account;
 pub mod call;
 pub mod capabilities;
+pub mod changes;
 pub mod chat;
 pub mod conversation;
 pub mod guest;

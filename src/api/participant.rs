@@ -1,7 +1,7 @@
 //! Participants: list, add, remove, promote, join, leave (SPEC D.1, D.2).
 
-use super::conversation::{add_people, disconnect, make_public, one, tidy};
-use super::{Context, Reply, Waited, end_call_if_empty, post, remember, take_out};
+use super::conversation::{disconnect, one, tidy};
+use super::{Context, Reply, Waited, changes, end_call_if_empty, post, remember, take_out};
 use crate::auth::{cookie_digest, random_text};
 use crate::error::{Error, Result};
 use crate::http::GUEST_COOKIE;
@@ -12,7 +12,7 @@ use crate::store::attempts::{self, Guess};
 use crate::store::commit::Writer;
 use crate::store::rooms::Access;
 use crate::store::{Snapshot, participants};
-use crate::talk::message::{People, System};
+use crate::talk::message::System;
 use crate::talk::participant::{Actor, GuestId, ParticipantNo, ParticipantType, UserId};
 use crate::talk::permission::Identity;
 use crate::talk::room::{Room, RoomType};
@@ -64,14 +64,13 @@ pub fn add(ctx: &Context) -> Result<Reply> {
             Addition::People(people) => {
                 remember(t, people, ctx.now)?;
                 let last_read = room.last_message_id;
-                add_people(t, room, &actor, people, last_read, ctx.now)?;
+                changes::add_people(t, room, &actor, people, last_read, ctx.now)?;
                 t.save(room)?;
                 ctx.done()
             }
             Addition::Email => {
                 if room.kind == RoomType::Group {
-                    make_public(t, room, &actor, ctx.now)?;
-                    t.save(room)?;
+                    changes::allow_guests(t, room, &actor, ctx.now)?;
                 }
                 let kind = RoomType::Public.number();
                 Ok(Reply::Now(ctx.ok(&serde_json::json!({ "type": kind }))))
@@ -100,22 +99,8 @@ pub fn remove(ctx: &Context) -> Result<Reply> {
         if !access.participant().is_some_and(|me| me.kind.is_moderator()) {
             return Err(Error::FORBIDDEN);
         }
-        if access.room.kind == RoomType::OneToOne {
-            return Err(Error::BadRequest);
-        }
-        let user = UserId::new(who);
-        let target = access.room.user(&user).ok_or(Error::NOT_FOUND)?;
-        if target.kind == ParticipantType::Owner {
-            return Err(Error::FORBIDDEN);
-        }
-        if !t.profile(&user)?.exists {
-            return Err(Error::NOT_FOUND);
-        }
-        let (no, actor) = (target.no, ctx.actor(access.participant()));
-        let room = &mut access.room;
-        take_out(t, room, no, ctx.now)?;
-        post(t, room, &actor, System::UserRemoved(user), ctx.now)?;
-        t.save(room)?;
+        let actor = ctx.actor(access.participant());
+        changes::remove_user(t, &mut access.room, &actor, &UserId::new(who), ctx.now)?;
         ctx.done()
     })
 }
@@ -212,16 +197,17 @@ fn target(ctx: &Context, t: &impl Snapshot, room: &Room) -> Result<Target> {
 pub fn promote(ctx: &Context) -> Result<Reply> {
     ctx.change_room(|ctx, t, mut access| {
         let target = target(ctx, t, &access.room)?;
-        let (no, from, to, event) = match target {
-            Target::User(no, user) => {
-                (no, ParticipantType::User, ParticipantType::Moderator, System::ModeratorPromoted(user))
-            }
+        let actor = ctx.actor(access.participant());
+        match target {
+            Target::User(_, user) => changes::promote(t, &mut access.room, &actor, user, ctx.now)?,
             Target::Guest(no, guest) => {
-                (no, ParticipantType::Guest, ParticipantType::GuestModerator, System::GuestModeratorPromoted(guest))
+                let (from, to) = (ParticipantType::Guest, ParticipantType::GuestModerator);
+                let event = System::GuestModeratorPromoted(guest);
+                changes::set_type(t, &mut access.room, &actor, no, (from, to), event, ctx.now)?;
             }
             Target::WrongSession(_) => return Err(Error::BadRequest),
-        };
-        change_type(ctx, t, &mut access, no, (from, to), event)
+        }
+        ctx.done()
     })
 }
 
@@ -233,40 +219,22 @@ pub fn demote(ctx: &Context) -> Result<Reply> {
             return Err(Error::FORBIDDEN);
         }
         let target = target(ctx, t, &access.room)?;
-        let (no, from, to, event) = match target {
-            Target::User(no, user) => {
-                (no, ParticipantType::Moderator, ParticipantType::User, System::ModeratorDemoted(user))
-            }
-            Target::Guest(no, guest) => {
-                (no, ParticipantType::GuestModerator, ParticipantType::Guest, System::GuestModeratorDemoted(guest))
-            }
-            Target::WrongSession(no) if access.me == Some(no) => return Err(Error::FORBIDDEN),
-            Target::WrongSession(_) => return Err(Error::BadRequest),
-        };
-        if access.me == Some(no) {
+        let (Target::User(no, _) | Target::Guest(no, _) | Target::WrongSession(no)) = &target;
+        if access.me == Some(*no) {
             return Err(Error::FORBIDDEN);
         }
-        change_type(ctx, t, &mut access, no, (from, to), event)
+        let actor = ctx.actor(access.participant());
+        match target {
+            Target::User(_, user) => changes::demote(t, &mut access.room, &actor, user, ctx.now)?,
+            Target::Guest(no, guest) => {
+                let (from, to) = (ParticipantType::GuestModerator, ParticipantType::Guest);
+                let event = System::GuestModeratorDemoted(guest);
+                changes::set_type(t, &mut access.room, &actor, no, (from, to), event, ctx.now)?;
+            }
+            Target::WrongSession(_) => return Err(Error::BadRequest),
+        }
+        ctx.done()
     })
-}
-
-fn change_type(
-    ctx: &Context,
-    t: &mut Writer<'_>,
-    access: &mut Access,
-    no: ParticipantNo,
-    (from, to): (ParticipantType, ParticipantType),
-    event: System,
-) -> Result<Reply> {
-    let actor = ctx.actor(access.participant());
-    let target = access.room.participant_mut(no).ok_or(Error::NOT_FOUND)?;
-    if target.kind != from {
-        return Err(Error::BadRequest);
-    }
-    target.kind = to;
-    post(t, &mut access.room, &actor, event, ctx.now)?;
-    t.save(&mut access.room)?;
-    ctx.done()
 }
 
 /// `POST /room/{token}/participants/active`

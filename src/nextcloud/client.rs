@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::path::Path;
 use std::time::Duration;
-use ureq::http::header::{ACCEPT, AUTHORIZATION, COOKIE, SET_COOKIE};
+use ureq::http::header::{ACCEPT, AUTHORIZATION, COOKIE, DATE, SET_COOKIE};
 use ureq::http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
 use ureq::tls::{PemItem, RootCerts, TlsConfig};
 
@@ -53,9 +53,14 @@ pub(super) struct Answer {
     call: &'static str,
     /// The HTTP status.
     pub(super) status: u16,
-    body: Vec<u8>,
+    /// The body.
+    pub(super) body: Vec<u8>,
     /// The `Set-Cookie` values.
     pub(super) set_cookies: Vec<Secret>,
+    /// The `Date` header.
+    pub(super) date: Option<String>,
+    /// Whether roomd answered, and not Nextcloud.
+    pub(super) is_roomd: bool,
 }
 
 /// The envelope around every answer.
@@ -155,7 +160,9 @@ impl Client {
         }
         let values = response.headers().get_all(SET_COOKIE).iter();
         let set_cookies = values.filter_map(|value| value.to_str().ok()).map(Secret::new).collect();
-        Ok(Answer { call, status: status.as_u16(), body, set_cookies })
+        let date = response.headers().get(DATE).and_then(|date| date.to_str().ok()).map(str::to_owned);
+        let is_roomd = response.headers().contains_key(crate::http::OWN_HEADER);
+        Ok(Answer { call, status: status.as_u16(), body, set_cookies, date, is_roomd })
     }
 }
 

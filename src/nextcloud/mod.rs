@@ -1,6 +1,7 @@
 //! Nextcloud, as roomd sees it. The only folder that names ureq.
 
 mod client;
+pub mod diagnosis;
 pub mod directory;
 pub mod local;
 

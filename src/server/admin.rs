@@ -8,6 +8,7 @@ use crate::http::BODY_LIMIT;
 use crate::metrics::METRICS;
 use crate::nextcloud::directory::{Asker, Credentials};
 use crate::ocs::Answer;
+use crate::operations::Operation;
 use crate::polls::Polls;
 use crate::routes;
 use serde_json::{Value, json};
@@ -30,6 +31,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 struct Operators {
     shared: Arc<Shared>,
     polls: Arc<Polls<Box<Job>>>,
+    /// Changes are taken; not on an address that everybody on this machine can reach.
+    may_change: bool,
 }
 
 /// Makes the socket of the configuration, if there is one. At its default place it may fail: on a laptop there is no
@@ -58,7 +61,7 @@ pub fn listen(config: &Config, inherited: Option<Socket>) -> Result<Option<Socke
 /// Starts to answer on the socket, for as long as the process lives.
 pub fn start(socket: Socket, shared: &Arc<Shared>, polls: &Arc<Polls<Box<Job>>>) -> Result<(), String> {
     socket.set_options().map_err(|e| format!("cannot set socket options: {e}"))?;
-    let operators = Operators { shared: shared.clone(), polls: polls.clone() };
+    let operators = Operators { shared: shared.clone(), polls: polls.clone(), may_change: socket.is_private() };
     log::info!("serving operators on {}", socket.name());
     let operators = Arc::new(operators);
     let thread = std::thread::Builder::new().name("admin".to_owned());
@@ -90,24 +93,46 @@ fn accept_all(socket: &Socket, operators: &Arc<Operators>) {
 }
 
 impl Operators {
-    fn serve(&self, raw: tiny_http::Request) {
+    fn serve(&self, mut raw: tiny_http::Request) {
         let length = raw.body_length().unwrap_or(0);
         if length > BODY_LIMIT {
             return std::mem::forget(answer_too_large(raw));
         }
+        let mut body = vec![0; length];
+        if raw.as_reader().read_exact(&mut body).is_err() {
+            return;
+        }
         let path = raw.url().split('?').next().unwrap_or("").to_owned();
-        let answer = self.answer(raw.method().as_str(), &path);
+        let answer = self.answer(raw.method().as_str(), &path, &body);
         let mut writer = raw.into_writer();
         // An operator who is gone by now is nobody's fault.
         let _ = writer.write_all(&head_and_body(&answer, false)).and_then(|()| writer.flush());
     }
 
-    fn answer(&self, method: &str, path: &str) -> Answer {
+    fn answer(&self, method: &str, path: &str, body: &[u8]) -> Answer {
         match (method, path) {
             ("GET", "/health") => text("ok\n".to_owned()),
             ("GET", "/ready") => self.ready(),
             ("GET", "/metrics") => text(METRICS.text(&routes::names(), self.polls.parked())),
-            _ => json_answer(404, &json!({ "error": "there is /health, /ready and /metrics" })),
+            ("POST", "/admin/changes") => self.change(body),
+            _ => {
+                json_answer(404, &json!({ "error": "there is GET /health, /ready, /metrics and POST /admin/changes" }))
+            }
+        }
+    }
+
+    /// Carries out an [`Operation`]: 200 with what came of it, 422 with the reason why not.
+    fn change(&self, body: &[u8]) -> Answer {
+        if !self.may_change {
+            return json_answer(403, &json!({ "error": "changes are taken on a unix socket only" }));
+        }
+        let operation: Operation = match serde_json::from_slice(body) {
+            Ok(operation) => operation,
+            Err(error) => return json_answer(400, &json!({ "error": format!("no operation: {error}") })),
+        };
+        match operation.carry_out(&self.shared.app.store, unix_time()) {
+            Ok(outcome) => json_answer(200, &outcome),
+            Err(error) => json_answer(422, &json!({ "error": error })),
         }
     }
 

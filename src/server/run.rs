@@ -51,7 +51,8 @@ fn start_logging(config: &Config) {
         // They log what is none of a log's business, and far too much of it.
         .filter_module("ureq", log::LevelFilter::Warn)
         .filter_module("rustls", log::LevelFilter::Warn)
-        .filter_module("tiny_http", log::LevelFilter::Warn)
+        // Accepting fails when the server stops; any other time the workers say so.
+        .filter_module("tiny_http", log::LevelFilter::Off)
         .init();
     log::set_max_level(config.log.level);
 }

@@ -120,7 +120,6 @@ pub fn restore(
     progress: &mut Progress<'_>,
 ) -> std::result::Result<Option<PathBuf>, String> {
     make_folder(folder)?;
-    refuse_if_served(folder)?;
     let new = folder.join(FILE_NAME).with_extension("new");
     copy_bytes(file, &new, progress).inspect_err(|_| discard(&new))?;
     verify_pages(&new)
@@ -148,7 +147,6 @@ pub fn rebuild(
     fill: impl FnOnce(&mut Writer<'_>) -> std::result::Result<(), String>,
 ) -> std::result::Result<Option<PathBuf>, String> {
     make_folder(folder)?;
-    refuse_if_served(folder)?;
     let new = folder.join(FILE_NAME).with_extension("new");
     let built = build(&new, fill).and_then(|()| {
         let report = super::check::check(&ReadOnly::open_file(&new)?, &mut |_, _| {})?;
@@ -230,10 +228,11 @@ fn copy_bytes(from: &Path, to: &Path, progress: &mut Progress<'_>) -> std::resul
     }
 }
 
-/// Makes `new` the database of `folder`. The old one gets a name with the time.
+/// Makes `new` the database of `folder`, unless a server has the old one open, which gets a name with the time.
 fn replace(folder: &Path, new: &Path) -> std::result::Result<Option<PathBuf>, String> {
     let path = folder.join(FILE_NAME);
-    let kept = path.exists().then(|| beside(&path, &format!("before-{}", now_as_digits())));
+    refuse_if_served(folder).inspect_err(|_| discard(new))?;
+    let kept = path.exists().then(|| free_name(&path));
     if let Some(kept) = &kept {
         // A second name, so that there is no moment without a database.
         std::fs::hard_link(&path, kept)
@@ -241,6 +240,13 @@ fn replace(folder: &Path, new: &Path) -> std::result::Result<Option<PathBuf>, St
     }
     put_in_place(new, &path)?;
     Ok(kept)
+}
+
+/// `roomd.redb.before-20260131-235959`, or with a number when that exists.
+fn free_name(path: &Path) -> PathBuf {
+    let first = beside(path, &format!("before-{}", now_as_digits()));
+    let others = (2..).map(|number: u32| beside(&first, &number.to_string()));
+    std::iter::once(first.clone()).chain(others).find(|name| !name.exists()).unwrap_or(first)
 }
 
 /// Flushes a file and gives it its final name. Returns its length.

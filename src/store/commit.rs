@@ -129,7 +129,10 @@ fn commit_all(shared: &Shared, queue: &Receiver<Box<dyn Job>>, on_commit: &OnCom
                 continue;
             }
         }
-        let committed = match run_batch(shared, &mut batch) {
+        // redb may panic on a page that was damaged since it was verified; the thread must go on telling so.
+        let ran = catch_unwind(AssertUnwindSafe(|| run_batch(shared, &mut batch)))
+            .unwrap_or_else(|_| Err(Error::internal("writing to the database panicked: is its file damaged?")));
+        let committed = match ran {
             Ok(effects) => {
                 effects.profiles.into_iter().for_each(|(id, profile)| shared.names.put(id, profile));
                 if effects.committed {

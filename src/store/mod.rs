@@ -155,6 +155,10 @@ impl Store {
 /// sentence that says what to do.
 fn open_verified(path: &Path, cache_bytes: usize) -> std::result::Result<Database, String> {
     let damaged = |what: String| format!("cannot open {}: {what}. {}", path.display(), damage::advice(path));
+    // redb makes a new database of an empty file: what was there before would be gone without a word.
+    if std::fs::metadata(path).is_ok_and(|file| file.len() == 0) {
+        return Err(damaged("it is empty (in a new installation, remove it)".to_owned()));
+    }
     let opened = damage::caught(|| {
         let mut builder = builder(cache_bytes);
         builder.set_check_integrity_on_open(true);

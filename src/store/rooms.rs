@@ -44,6 +44,14 @@ pub fn find(t: &impl Snapshot, token: &Token, caller: &Identity) -> Result<Optio
     Ok(Some(Access { room, me }))
 }
 
+/// The conversation with this token, whoever asks: for operators.
+pub fn by_token(t: &impl Snapshot, token: &Token) -> Result<Option<Room>> {
+    match t.tokens()?.get(token.as_str())?.map(|id| id.value()) {
+        Some(id) => get(t, id),
+        None => Ok(None),
+    }
+}
+
 /// The conversation with this number, whoever asks: for roomd's own work.
 pub fn get(t: &impl Snapshot, id: RoomId) -> Result<Option<Room>> {
     let Some(bytes) = t.rooms()?.get(id)? else { return Ok(None) };

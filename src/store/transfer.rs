@@ -163,3 +163,8 @@ pub fn each_room(t: &Reader<'_>, mut look: impl FnMut(Room) -> Result<()>) -> Re
     }
     Ok(())
 }
+
+/// How many messages and how many known accounts there are.
+pub fn counts(t: &Reader<'_>) -> Result<(u64, u64)> {
+    Ok((t.messages()?.len()?, t.people()?.len()?))
+}

@@ -1,0 +1,118 @@
+//! The command line: a file for each command, and what they share.
+//!
+//! Exit codes: 0 done, 1 failed (for `check`: something is wrong), 2 the command line makes no sense.
+
+mod backup;
+mod change;
+mod check;
+mod export;
+mod progress;
+mod room;
+mod serve;
+mod stats;
+mod user;
+
+use crate::config::Config;
+use argh::FromArgs;
+use serde::Serialize;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// The command line makes no sense.
+const USAGE: u8 = 2;
+
+/// Nextcloud Talk's conversation server, beside Nextcloud.
+#[derive(FromArgs)]
+#[argh(
+    error_code(0, "done"),
+    error_code(1, "failed, or `check` found something wrong"),
+    error_code(2, "the command line makes no sense")
+)]
+struct Arguments {
+    /// print the version
+    #[argh(switch)]
+    version: bool,
+    #[argh(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Check(check::Check),
+    Backup(backup::Backup),
+    Restore(backup::Restore),
+    Export(export::Export),
+    Import(export::Import),
+    Room(room::RoomCommand),
+    User(user::UserCommand),
+    Stats(stats::Stats),
+}
+
+/// Runs the command that the process was started with.
+pub fn run() -> ExitCode {
+    let words: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
+    // argh takes a lone dash for an option, unless it is told that none will come.
+    if words.last() == Some(&"-") && !words.contains(&"--") {
+        words.insert(words.len() - 1, "--");
+    }
+    let arguments = match Arguments::from_args(&["roomd"], &words) {
+        Ok(arguments) => arguments,
+        Err(early) if early.status.is_ok() => {
+            println!("{}", early.output.trim_end());
+            return ExitCode::SUCCESS;
+        }
+        Err(early) => {
+            eprintln!("{}\n`roomd --help` tells more.", early.output.trim_end());
+            return ExitCode::from(USAGE);
+        }
+    };
+    if arguments.version {
+        println!("roomd {}", env!("CARGO_PKG_VERSION"));
+        return ExitCode::SUCCESS;
+    }
+    let outcome = match arguments.command {
+        Some(Command::Serve(command)) => command.run(),
+        Some(Command::Check(command)) => command.run(),
+        Some(Command::Backup(command)) => command.run(),
+        Some(Command::Restore(command)) => command.run(),
+        Some(Command::Export(command)) => command.run(),
+        Some(Command::Import(command)) => command.run(),
+        Some(Command::Room(command)) => command.run(),
+        Some(Command::User(command)) => command.run(),
+        Some(Command::Stats(command)) => command.run(),
+        None => {
+            eprintln!("roomd: no command given; `roomd --help` lists them");
+            return ExitCode::from(USAGE);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            if !error.is_empty() {
+                eprintln!("roomd: {error}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The configuration that a command works with.
+fn load(file: Option<PathBuf>) -> Result<Config, String> {
+    Config::load(Config::file(file).as_deref())
+}
+
+/// Prints a line; a reader who has gone away is no reason to fail loudly.
+fn say(line: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Prints something as JSON, for programs.
+fn say_json(value: &impl Serialize) -> Result<(), String> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| e.to_string())?;
+    say(text);
+    Ok(())
+}
