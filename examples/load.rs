@@ -370,7 +370,7 @@ fn request(scenario: &str, user: &str, token: &str, round: usize, close: bool) -
         "list" => format!("GET {api}/room"),
         "favorite" => format!("POST {api}/room/{token}/favorite"),
         "chat" => format!("POST {api}/chat/{token}?message=hello"),
-        "mixed" if round % 10 == 0 => format!("POST {api}/room/{token}/favorite"),
+        "mixed" if round.is_multiple_of(10) => format!("POST {api}/room/{token}/favorite"),
         "mixed" => format!("GET {api}/room"),
         other => panic!("unknown scenario {other}"),
     };

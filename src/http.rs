@@ -8,6 +8,8 @@ use std::net::IpAddr;
 
 /// Longest body that is read, bytes. Chat messages fit.
 pub const BODY_LIMIT: usize = 64 << 10;
+/// Most parameters of a request; more are ignored, as PHP does by default. A long body of them would keep a worker busy.
+const MOST_PARAMETERS: usize = 1000;
 /// Name of the cookie by which a guest comes back.
 pub const GUEST_COOKIE: &str = "roomd_guest";
 
@@ -134,6 +136,8 @@ impl Request {
             if method != Method::Get {
                 merge_form(&mut parameters, body);
             }
+        } else if method == Method::Post && content_type.starts_with("multipart/form-data") {
+            merge_parts(&mut parameters, headers.content_type.as_deref().unwrap_or(""), body);
         } else {
             unreadable = method == Method::Put && !body.is_empty();
         }
@@ -214,22 +218,49 @@ impl Request {
 
 /// Later values of the same name replace earlier ones, as in PHP.
 fn set(parameters: &mut Vec<(String, Value)>, name: String, value: Value) {
-    match parameters.iter_mut().find(|(n, _)| *n == name) {
-        Some(slot) => slot.1 = value,
-        None => parameters.push((name, value)),
+    match parameters.iter().position(|(n, _)| *n == name) {
+        Some(at) => parameters[at].1 = value,
+        None if parameters.len() < MOST_PARAMETERS => parameters.push((name, value)),
+        None => {}
+    }
+}
+
+fn set_text(parameters: &mut Vec<(String, Value)>, name: &str, value: String) {
+    // `name[]=x` is an array in PHP: of no use as a string, 1 as a number.
+    match name.split_once('[') {
+        Some((array, _)) => set(parameters, array.to_owned(), Value::Array(vec![Value::String(value)])),
+        None => set(parameters, name.to_owned(), Value::String(value)),
     }
 }
 
 fn merge_form(parameters: &mut Vec<(String, Value)>, text: &[u8]) {
     for (name, value) in form_urlencoded::parse(text) {
-        // `name[]=x` is an array in PHP: of no use as a string, 1 as a number.
-        match name.split_once('[') {
-            Some((array, _)) => {
-                set(parameters, array.to_owned(), Value::Array(vec![Value::String(value.into_owned())]))
-            }
-            None => set(parameters, name.into_owned(), Value::String(value.into_owned())),
+        set_text(parameters, &name, value.into_owned());
+    }
+}
+
+/// The text fields of a `multipart/form-data` body, of which PHP takes those of a POST. Files are passed over, and so is
+/// what does not look like a part.
+fn merge_parts(parameters: &mut Vec<(String, Value)>, content_type: &str, body: &[u8]) {
+    let Some(boundary) = attribute(content_type, "boundary").filter(|boundary| !boundary.is_empty()) else { return };
+    // What no text holds becomes U+FFFD, as in the other kind of form.
+    let body = format!("\r\n{}", String::from_utf8_lossy(body));
+    for part in body.split(&format!("\r\n--{boundary}")).skip(1) {
+        let Some((head, value)) = part.split_once("\r\n\r\n") else { continue };
+        let is_disposition = |line: &&str| line.to_ascii_lowercase().starts_with("content-disposition:");
+        let Some(disposition) = head.lines().find(is_disposition) else { continue };
+        if let (Some(name), None) = (attribute(disposition, "name"), attribute(disposition, "filename")) {
+            set_text(parameters, name, value.to_owned());
         }
     }
+}
+
+/// An attribute of a header's value, as in `form-data; name="x"`.
+fn attribute<'a>(value: &'a str, name: &str) -> Option<&'a str> {
+    value.split(';').skip(1).find_map(|pair| {
+        let (key, value) = pair.trim().split_once('=')?;
+        key.eq_ignore_ascii_case(name).then(|| value.trim_matches('"'))
+    })
 }
 
 /// PHP's `(int)` of anything.
@@ -314,6 +345,29 @@ mod tests {
         assert_eq!((form.number("level").unwrap(), form.number("other").unwrap()), (3, 2));
         let json = request("GET", "/x?level=1", "application/json; charset=utf-8", r#"{"level": 2}"#);
         assert_eq!(json.number("level").unwrap(), 2);
+    }
+
+    #[test]
+    fn a_flood_of_parameters_is_cut_off() {
+        let many: Vec<String> = (0..5000).map(|n| format!("{n}=")).collect();
+        let flood = request("POST", "/x?a=b", "application/x-www-form-urlencoded", &many.join("&"));
+        assert_eq!((flood.parameters.len(), flood.text("a")), (MOST_PARAMETERS, Ok("b")));
+    }
+
+    #[test]
+    fn a_form_in_parts_has_texts_and_files() {
+        let kind = "multipart/form-data; charset=utf-8; boundary=\"a-b\"";
+        let body = "ignored\r\n--a-b\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\n1\r\n2\r\n\
+            --a-b\r\nContent-Type: text/plain\r\ncontent-disposition: form-data; name=y[]\r\n\r\n\r\n\
+            --a-b\r\nContent-Disposition: form-data; name=\"z\"; filename=\"f\"\r\n\r\nfile\r\n\
+            --a-b\r\n\r\nnameless\r\n--a-b--\r\n";
+        let form = request("POST", "/x", kind, body);
+        assert_eq!(form.text("x"), Ok("1\r\n2"));
+        assert_eq!((form.number("y"), form.text("z")), (Ok(1), Err(Error::InvalidQuery)));
+        for (kind, body) in [("multipart/form-data", body), ("multipart/form-data; boundary=", body), (kind, "")] {
+            assert_eq!(request("POST", "/x?x=url", kind, body).text("x"), Ok("url"));
+        }
+        assert!(request("PUT", "/x", kind, body).is_unreadable());
     }
 
     #[test]

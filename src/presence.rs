@@ -39,14 +39,19 @@ impl Presence {
         self.pings.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
     }
 
-    /// Forgets the pings up to `until` of a conversation that was stored.
-    pub fn stored(&self, room: RoomId, until: i64) {
+    /// Forgets the pings that a conversation was stored with; newer ones came meanwhile.
+    pub fn stored(&self, room: &Room) {
         let mut pings = self.pings.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(of_room) = pings.get_mut(&room) {
-            of_room.retain(|_, ping| *ping > until);
+        if let Some(of_room) = pings.get_mut(&room.id) {
+            of_room.retain(|no, ping| room.participant(*no).is_some_and(|p| p.connected && p.last_ping < *ping));
             if of_room.is_empty() {
-                pings.remove(&room);
+                pings.remove(&room.id);
             }
         }
+    }
+
+    /// Forgets the pings of a conversation that is gone.
+    pub fn forget(&self, room: RoomId) {
+        self.pings.write().unwrap_or_else(PoisonError::into_inner).remove(&room);
     }
 }

@@ -6,7 +6,7 @@ mod socket;
 
 pub use run::run;
 
-use crate::api::{App, account};
+use crate::api::App;
 use crate::auth::Logins;
 use crate::config::Config;
 use crate::dispatch::{Dispatcher, SlowWork, unix_time};
@@ -17,10 +17,9 @@ use crate::ocs::{self, Answer};
 use crate::polls::{Polls, Topic};
 use crate::presence::Presence;
 use crate::signals::Signals;
-use crate::store::{Store, participants, rooms};
-use crate::talk::participant::Actor;
+use crate::store::Store;
 use crate::talk::view::Policy;
-use crate::{nextcloud, store};
+use crate::{nextcloud, store, sweep};
 use sha1::{Digest, Sha1};
 use socket::{Inherited, Socket};
 use std::io::{Read, Write};
@@ -33,14 +32,15 @@ use std::time::{Duration, Instant};
 
 /// Bodies up to this length have been read by tiny_http's connection thread; reading a longer one may block.
 const BUFFERED_BODY: usize = 1024;
+/// Of a body that was refused, this much is read and thrown away, bytes: a client that is still sending then gets the
+/// answer. It is also the longest body that nginx lets through by default.
+const DRAINED_BODY: usize = 1 << 20;
 /// Most threads that read longer bodies at the same time.
 const BODY_READERS: usize = 64;
 /// Longest time that shutting down waits for requests under way.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(9);
 /// How long requests that were accepted already have to be read when the server stops.
 const LAST_REQUESTS: Duration = Duration::from_millis(50);
-/// How often pings reach the disk and silent sessions are looked for.
-const SWEEP_PAUSE: Duration = Duration::from_secs(10);
 /// How long a server waits after `accept` failed, which it does again at once while descriptors are short.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Threads that write the answers of committed changes.
@@ -300,7 +300,9 @@ fn start_threads(
     let dispatcher = shared.dispatcher.clone();
     start("polls".to_owned(), Box::new(move || dispatcher.serve_polls()))?;
     let app = Arc::downgrade(&shared.app);
-    start("sweep".to_owned(), Box::new(move || sweep(&app)))?;
+    start("sweep".to_owned(), Box::new(move || sweep::run(&app)))?;
+    let app = Arc::downgrade(&shared.app);
+    start("accounts".to_owned(), Box::new(move || sweep::look_for_gone_accounts(&app)))?;
     Ok(threads)
 }
 
@@ -375,7 +377,7 @@ impl Shared {
         let length = raw.body_length();
         let chunked = length.is_none() && raw.headers().iter().any(|h| h.field.equiv("Transfer-Encoding"));
         match length.unwrap_or(0) {
-            length if length > BODY_LIMIT => refuse_body(raw, length),
+            length if length > BODY_LIMIT => self.refuse_body(raw, length),
             length if length > BUFFERED_BODY || chunked => self.read_body_aside(raw, under_way),
             0 => self.dispatch(raw, &[], under_way),
             length => {
@@ -389,23 +391,48 @@ impl Shared {
 
     /// Reads a longer body in a thread of its own, since it may come slowly or never.
     fn read_body_aside(self: &Arc<Shared>, raw: tiny_http::Request, under_way: UnderWay) {
-        if self.body_readers.fetch_add(1, Ordering::SeqCst) >= BODY_READERS {
-            self.body_readers.fetch_sub(1, Ordering::SeqCst);
+        if !self.take_body_reader() {
             // Dropping it would wait for the body.
-            return refuse_body(raw, BODY_LIMIT);
+            return std::mem::forget(answer_too_large(raw));
         }
-        let shared = self.clone();
-        let started = std::thread::Builder::new().name("body".to_owned()).spawn(move || {
+        self.start_body_reader(move |shared| {
             let mut raw = raw;
             let mut body = Vec::new();
             // One byte more than allowed tells a chunked body that is too long.
-            let read = raw.as_reader().take(BODY_LIMIT as u64 + 1).read_to_end(&mut body);
-            shared.body_readers.fetch_sub(1, Ordering::SeqCst);
-            match read {
-                Ok(_) if body.len() > BODY_LIMIT => refuse_body(raw, usize::MAX),
+            match raw.as_reader().take(BODY_LIMIT as u64 + 1).read_to_end(&mut body) {
+                Ok(_) if body.len() > BODY_LIMIT => drain(answer_too_large(raw)),
                 Ok(_) => shared.dispatch(raw, &body, under_way),
                 Err(error) => log::debug!("a body could not be read: {}", error.kind()),
             }
+        });
+    }
+
+    /// Answers 413 at once, and then reads what is left of a body that may well come. tiny_http allocates the declared
+    /// length and waits for all of it when such a request is dropped, so the reader of a longer one is leaked: that
+    /// costs a descriptor, and nginx never lets one through.
+    fn refuse_body(self: &Arc<Shared>, raw: tiny_http::Request, length: usize) {
+        log::warn!("refused a body of {length} bytes");
+        let stream = answer_too_large(raw);
+        if length > DRAINED_BODY || !self.take_body_reader() {
+            return std::mem::forget(stream);
+        }
+        self.start_body_reader(move |_| drain(stream));
+    }
+
+    fn take_body_reader(&self) -> bool {
+        let free = self.body_readers.fetch_add(1, Ordering::SeqCst) < BODY_READERS;
+        if !free {
+            self.body_readers.fetch_sub(1, Ordering::SeqCst);
+        }
+        free
+    }
+
+    /// Starts the thread that [`Shared::take_body_reader`] allowed.
+    fn start_body_reader(self: &Arc<Shared>, work: impl FnOnce(&Arc<Shared>) + Send + 'static) {
+        let shared = self.clone();
+        let started = std::thread::Builder::new().name("body".to_owned()).spawn(move || {
+            work(&shared);
+            shared.body_readers.fetch_sub(1, Ordering::SeqCst);
         });
         if let Err(error) = started {
             self.body_readers.fetch_sub(1, Ordering::SeqCst);
@@ -447,80 +474,29 @@ impl Shared {
     }
 }
 
-/// Answers 413 without reading the body. tiny_http allocates the declared length and waits for all of it when such a
-/// request is dropped, so its reader is leaked: it costs a descriptor, and nginx never lets one through.
-fn refuse_body(raw: tiny_http::Request, length: usize) {
-    log::warn!("refused a body of {length} bytes");
+/// Answers 413 without reading the body, which only tiny_http's way to another protocol allows. That writes a head of its
+/// own: after its `Connection: upgrade` and `Upgrade` come all the headers that the answer has otherwise.
+fn answer_too_large(raw: tiny_http::Request) -> Box<dyn tiny_http::ReadWrite + Send> {
     METRICS.refused_bodies.add(1);
     let answer = ocs::body_too_large();
-    let header = |name: &str, value: &str| tiny_http::Header::from_bytes(name, value);
-    let headers = [
-        header("Content-Type", answer.content_type.unwrap_or("")),
-        header("Content-Length", &answer.body.len().to_string()),
-    ];
-    let response = tiny_http::Response::new(
-        tiny_http::StatusCode(answer.status),
-        headers.into_iter().flatten().collect(),
-        std::io::empty(),
-        None,
-        None,
-    );
-    let mut stream = raw.upgrade("close", response);
+    let head = head_and_body(&answer, true);
+    let headers = String::from_utf8_lossy(&head);
+    let headers = headers.split_once("\r\n").map_or("", |(_, headers)| headers.trim_end());
+    let status = tiny_http::StatusCode(answer.status);
+    let response = tiny_http::Response::new(status, Vec::new(), std::io::empty(), None, None);
+    // tiny_http writes the protocol's name as it is, line breaks included.
+    let mut stream = raw.upgrade(&format!("none\r\n{headers}"), response);
     // The caller may be gone; there is nothing to be done about it.
     let _ = stream.write_all(&answer.body).and_then(|()| stream.flush());
-    std::mem::forget(stream);
+    stream
 }
 
-/// Stores pings and drops silent sessions every few seconds, for as long as the server lives.
-fn sweep(app: &std::sync::Weak<App>) {
-    let mut next = Instant::now() + SWEEP_PAUSE;
-    loop {
-        std::thread::sleep(Duration::from_millis(200));
-        let Some(app) = app.upgrade() else { return };
-        if Instant::now() >= next {
-            sweep_once(&app, unix_time());
-            app.signals.forget_idle(Instant::now());
-            forget_attempts(&app, unix_time());
-            account::look_for_gone(&app, unix_time());
-            next = Instant::now() + SWEEP_PAUSE;
-        }
-    }
-}
-
-/// Throws away attempts at guessing that no longer count.
-fn forget_attempts(app: &App, now: i64) {
-    if let Err(error) = app.store.write(move |t| t.forget_attempts(now)) {
-        log::error!("old attempts could not be thrown away: {error}");
-    }
-}
-
-/// One sweep: every conversation with pings in memory or with somebody connected.
-fn sweep_once(app: &App, now: i64) {
-    let pinged = app.store.presence().pending();
-    let connected = match app.store.read(|t| participants::connected_rooms(t)) {
-        Ok(connected) => connected,
-        Err(error) => return log::error!("sessions could not be looked through: {error}"),
-    };
-    let mut all = pinged.clone();
-    all.extend(connected);
-    all.sort_unstable();
-    all.dedup();
-    for id in all {
-        let has_pings = pinged.contains(&id);
-        let stored = app.store.write(move |t| {
-            let Some(mut room) = rooms::get(t, id)? else { return Ok(()) };
-            let silent = crate::api::conversation::needs_tidying(&room, now);
-            if silent {
-                crate::api::conversation::tidy(t, &mut room, &Actor::Bot, now)?;
-            } else if has_pings {
-                t.save(&mut room)?;
-            }
-            Ok(())
-        });
-        match stored {
-            Ok(()) => app.store.presence().stored(id, now),
-            Err(error) => log::error!("a conversation could not be swept: {error}"),
-        }
+/// Reads what is left of a body, and leaks the reader of one that does not end.
+fn drain(mut stream: Box<dyn tiny_http::ReadWrite + Send>) {
+    let most = DRAINED_BODY as u64;
+    let read = std::io::copy(&mut (&mut stream).take(most), &mut std::io::sink());
+    if read.is_ok_and(|length| length == most) {
+        std::mem::forget(stream);
     }
 }
 
@@ -554,7 +530,8 @@ impl Running {
             std::thread::sleep(Duration::from_millis(5));
         }
         let finished = idle();
-        sweep_once(&self.shared.app, unix_time());
+        // Last, so that no ping of a request that was under way is left out.
+        sweep::once(&self.shared.app, unix_time());
         self.shared.app.store.close();
         if self.shared.socket.is_inherited() {
             // tiny_http removes a socket's file when it is dropped, and this one is systemd's: never drop it.

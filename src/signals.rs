@@ -38,7 +38,7 @@ impl Signals {
         let mailbox = rooms.entry(room).or_default().entry(participant).or_insert(Mailbox {
             messages: Vec::new(),
             bytes: 0,
-            refresh: false,
+            refresh: true,
             emptied: now,
         });
         mailbox.emptied = now;
@@ -107,8 +107,8 @@ mod tests {
     #[test]
     fn everybody_in_the_conversation_looks_again() {
         let (signals, now) = (Signals::default(), Instant::now());
-        signals.take(1, 7, now);
-        signals.take(2, 8, now);
+        assert!(signals.take(1, 7, now).refresh, "the first time");
+        assert!(signals.take(2, 8, now).refresh);
         assert_eq!(signals.refresh(1), [7]);
         assert!(signals.take(1, 7, now).refresh);
         assert!(!signals.take(2, 8, now).refresh);
@@ -119,6 +119,6 @@ mod tests {
         let (signals, now) = (Signals::default(), Instant::now());
         signals.put(1, 7, "a".into(), now);
         signals.forget_idle(now + IDLE_TIME);
-        assert_eq!(signals.take(1, 7, now), Mail::default());
+        assert_eq!(signals.take(1, 7, now), Mail { messages: Vec::new(), refresh: true });
     }
 }

@@ -5,6 +5,7 @@ mod support;
 use serde_json::{Value, json};
 use std::thread;
 use support::Message::{Empty, Null};
+use support::nextcloud::{Behaviour, FakeNextcloud};
 use support::{Answer, Cast, Person, Request, Room, Server, eventually, guest_id};
 
 /// alice and bob in a group conversation.
@@ -143,6 +144,10 @@ fn a_message_fills_up_a_conversation_of_two() {
     alice.says(&room, "are you there?");
     let seen = bob.sees(&room);
     assert_eq!((&seen["participantType"], &seen["unreadMessages"]), (&json!(1), &json!(1)));
+    // Also one that is refused for its length.
+    bob.removes_themselves(&room);
+    alice.send(Request::new("POST", room.chat()).json(&json!({"message": "x".repeat(32_001)}))).refused(413, Null);
+    assert_eq!(bob.sees(&room)["unreadMessages"], 0);
 }
 
 // Replies
@@ -389,6 +394,22 @@ fn mentions_become_parameters() {
         assert_eq!((&sent["message"], &sent["messageParameters"]), (&json!(text), &json!([])));
     }
     assert_eq!(server.user("bob").last_message(&room)["message"], "mail bob@example.org");
+}
+
+#[test]
+fn a_message_is_stored_also_when_nextcloud_cannot_say_whom_it_names() {
+    let nextcloud = FakeNextcloud::start();
+    let timeouts = "connect_timeout = 1\nanswer_timeout = 1";
+    let server = Server::with_only(&format!("[nextcloud]\nurl = \"{}\"\n{timeouts}\n", nextcloud.url()));
+    let alice = server.login("alice", "alice123456");
+    let room = alice.creates_group("Plans");
+    assert_eq!(alice.says(&room, "@bob?")["message"], "{mention-user1}?");
+    for behaviour in [Behaviour::Closed, Behaviour::Status(500), Behaviour::Hang] {
+        nextcloud.set(behaviour);
+        assert_eq!(alice.says(&room, "@carol and @bob")["message"], "@carol and {mention-user1}");
+    }
+    nextcloud.set(Behaviour::Ok);
+    assert_eq!(alice.says(&room, "@carol")["message"], "{mention-user1}");
 }
 
 #[test]

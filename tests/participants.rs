@@ -445,6 +445,9 @@ fn guests_are_promoted_and_demoted_by_their_session() {
     }
     let session = cast.member.joins(&cast.room);
     cast.owner.post(&path, &[("sessionId", &session)]).refused(400, Null);
+    let session = cast.moderator.joins(&cast.room);
+    cast.owner.delete(&path, &[("sessionId", &session)]).refused(400, Null);
+    cast.moderator.delete(&path, &[("sessionId", &session)]).refused(403, Null);
     // A user's id goes before a session.
     cast.owner.post(&path, &[("participant", "carol"), guest[0]]).done();
     assert_eq!((type_of(&cast, "carol"), type_of(&cast, &cast.guest_session)), (Some(2), Some(4)));

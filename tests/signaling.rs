@@ -3,6 +3,7 @@
 mod support;
 
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 use support::{Answer, Person, Room, Server};
 
 fn pull(who: &Person, room: &Room) -> Answer {
@@ -114,4 +115,110 @@ fn the_messages_must_be_sent() {
         let answer = alice.post(format!("/signaling/{room}"), &[("messages", nonsense)]);
         answer.check(answer.status < 500, "no fault of the server's");
     }
+}
+
+/// The users in an answer's last part.
+#[track_caller]
+fn present(answer: &Answer) -> Vec<String> {
+    let data = answer.expect(200);
+    let users = data.as_array().unwrap().last().unwrap()["data"].as_array().unwrap().clone();
+    users.iter().map(|user| user["userId"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Somebody waits until something happens, and the answer comes at once.
+#[track_caller]
+fn hears(who: &Person, room: &Room, what_happens: impl FnOnce()) -> Answer {
+    let (waiter, place) = (who.clone(), room.clone());
+    let waiting = std::thread::spawn(move || pull(&waiter, &place));
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(!waiting.is_finished(), "nothing has happened yet");
+    let began = Instant::now();
+    what_happens();
+    let answer = waiting.join().unwrap();
+    assert!(began.elapsed() < Duration::from_secs(10), "at once, not when the time is over");
+    answer
+}
+
+#[test]
+fn the_first_pull_after_coming_tells_who_is_there() {
+    let server = Server::start();
+    let (alice, bob) = (server.user("alice"), server.user("bob"));
+    let room = alice.creates_group("Plans");
+    alice.adds(&room, "bob");
+    alice.joins(&room);
+    alice.post(room.call(), &[]).done();
+    bob.joins(&room);
+    bob.post(room.call(), &[]).done();
+    let began = Instant::now();
+    assert_eq!(present(&pull(&bob, &room)), ["alice", "bob"]);
+    assert!(began.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn whoever_waits_hears_of_people_coming_and_going() {
+    let server = Server::start();
+    let (alice, bob, guest) = (server.user("alice"), server.user("bob"), server.guest());
+    let room = alice.creates_public("Square");
+    alice.adds(&room, "bob");
+    alice.joins(&room);
+    assert_eq!(present(&pull(&alice, &room)), ["alice"]);
+    assert_eq!(present(&hears(&alice, &room, || drop(bob.joins(&room)))), ["alice", "bob"]);
+    let flags = |answer: &Answer| {
+        let data = answer.expect(200);
+        data.as_array().unwrap().last().unwrap()["data"][1]["inCall"].clone()
+    };
+    assert_eq!(flags(&hears(&alice, &room, || bob.post(room.call(), &[("flags", "3")]).done())), 3);
+    assert_eq!(flags(&hears(&alice, &room, || bob.delete(room.call(), &[]).done())), 0);
+    assert_eq!(present(&hears(&alice, &room, || bob.leaves(&room))), ["alice"]);
+    assert_eq!(present(&hears(&alice, &room, || drop(guest.joins(&room)))), ["alice", ""]);
+    let name = [("displayName", "Ana")];
+    hears(&alice, &room, || guest.post(format!("/guest/{room}/name"), &name).done()).expect(200);
+    assert_eq!(present(&hears(&alice, &room, || guest.leaves(&room))), ["alice"]);
+}
+
+#[test]
+fn a_pull_ends_with_its_session() {
+    let server = Server::start();
+    let (alice, bob) = (server.user("alice"), server.user("bob"));
+    let gone = |answer: Answer| {
+        answer.has_status(404);
+        assert_eq!(answer.json()["ocs"]["data"], json!([{"type": "usersInRoom", "data": []}]));
+    };
+    let room = alice.creates_group("Plans");
+    alice.adds(&room, "bob");
+    bob.joins(&room);
+    pull(&bob, &room).expect(200);
+    gone(hears(&bob, &room, || bob.leaves(&room)));
+    bob.joins(&room);
+    pull(&bob, &room).expect(200);
+    gone(hears(&bob, &room, || alice.removes(&room, "bob")));
+    alice.adds(&room, "bob");
+    bob.joins(&room);
+    pull(&bob, &room).expect(200);
+    gone(hears(&bob, &room, || alice.delete(room.at(""), &[]).done()));
+}
+
+#[test]
+fn neither_the_lobby_nor_read_only_stop_signals() {
+    let server = Server::start();
+    let (alice, bob) = (server.user("alice"), server.user("bob"));
+    let room = alice.creates_group("Plans");
+    alice.adds(&room, "bob");
+    let (hers, his) = (alice.joins(&room), bob.joins(&room));
+    alice.sets_lobby(&room, "1");
+    alice.sets_read_only(&room, "1");
+    send(&bob, &room, &his, &hers, "hello").done();
+    assert_eq!(received(&pull(&alice, &room)).len(), 1);
+    pull(&bob, &room).expect(200);
+}
+
+#[test]
+fn signals_stay_inside_their_conversation() {
+    let server = Server::start();
+    let (alice, bob) = (server.user("alice"), server.user("bob"));
+    let (here, there) = (alice.creates_group("Here"), alice.creates_group("There"));
+    alice.adds(&there, "bob");
+    let (hers, his) = (alice.joins(&here), bob.joins(&there));
+    send(&alice, &here, &hers, &his, "from elsewhere").done();
+    assert_eq!(received(&pull(&bob, &there)), [] as [Value; 0]);
 }

@@ -7,15 +7,14 @@ use crate::store::commit::Writer;
 use crate::store::people::{stored_profile, unheard_of};
 use crate::store::rooms;
 use crate::talk::participant::UserId;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 /// How long an account may be silent before Nextcloud is asked whether it still exists, seconds: a day.
 const SILENCE: i64 = 24 * 3600;
-/// Accounts that are asked about in one round, and the pause between rounds in seconds: slow enough for nobody to notice.
-const ROUND: (usize, i64) = (5, 60);
-
-/// When the last round was, Unix seconds.
-static LAST_ROUND: AtomicI64 = AtomicI64::new(0);
+/// Accounts that are asked about in one round.
+const ROUND: usize = 5;
+/// The pause between rounds: slow enough for nobody to notice.
+pub const ROUND_PAUSE: Duration = Duration::from_secs(60);
 
 /// Removes a deleted account from all its conversations and hands what it wrote to "deleted users".
 pub fn purge(t: &mut Writer<'_>, user: &UserId, now: i64) -> Result<()> {
@@ -31,6 +30,9 @@ pub fn purge(t: &mut Writer<'_>, user: &UserId, now: i64) -> Result<()> {
 
 /// Purges an account that was known here if Nextcloud says that it is gone. Without a service account nobody can say.
 pub fn purge_if_gone(app: &App, user: &UserId, now: i64) -> Result<()> {
+    if app.config.nextcloud.service_user.is_empty() {
+        return Ok(());
+    }
     let known = app.store.read(|t| stored_profile(t, user))?.is_some_and(|profile| profile.exists);
     if !known {
         return Ok(());
@@ -41,23 +43,22 @@ pub fn purge_if_gone(app: &App, user: &UserId, now: i64) -> Result<()> {
             log::info!("an account that Nextcloud no longer knows leaves its conversations");
             app.store.write(move |t| purge(t, &user, now))
         }
-        Some(true) => app.store.write(move |t| {
+        // Also one that the service account may not see: it is asked about again in a day, after the others.
+        Some(true) | None => app.store.write(move |t| {
             let profile = stored_profile(t, &user)?;
             profile.map_or(Ok(()), |profile| t.put_profile(&user, &profile.display_name, now))
         }),
-        None => Ok(()),
     }
 }
 
-/// The slow look for accounts that are gone: a few a minute, those not heard of for a day.
+/// One round of the slow look for accounts that are gone: a few of those not heard of for a day.
 pub fn look_for_gone(app: &App, now: i64) {
-    if now - LAST_ROUND.load(Ordering::Relaxed) < ROUND.1 || app.config.nextcloud.service_user.is_empty() {
+    if app.config.nextcloud.service_user.is_empty() {
         return;
     }
-    LAST_ROUND.store(now, Ordering::Relaxed);
     let checked = app
         .store
-        .read(|t| unheard_of(t, now - SILENCE, ROUND.0))
+        .read(|t| unheard_of(t, now - SILENCE, ROUND))
         .and_then(|users| users.iter().try_for_each(|user| purge_if_gone(app, user, now)));
     if let Err(error) = checked {
         log::warn!("could not look for deleted accounts: {error}");

@@ -39,12 +39,16 @@ pub fn send(ctx: &Context) -> Result<Reply> {
         Ok(trim(ctx.request.text("message")?))
     })?;
     let people = people_named_in(ctx, text)?;
-    ctx.change_room(move |ctx, t, access| {
+    ctx.change_room(move |ctx, t, mut access| {
         let guest_name = ctx.request.text_or("actorDisplayName", "")?;
         let parent = parent_of(t, &access.room, ctx.request.number_or("replyTo", 0))?;
         let text = trim(ctx.request.text("message")?);
+        let refilled = refill_one_to_one(t, &mut access.room)?;
         if text.chars().count() > MESSAGE_LIMIT {
-            return Err(Error::TooLarge);
+            if refilled {
+                t.save(&mut access.room)?;
+            }
+            return ctx.refuse(&Error::TooLarge);
         }
         let me = access.participant().ok_or(Error::NOT_FOUND)?.actor.clone();
         if let (Actor::Guest(guest), false) = (&me, guest_name.is_empty()) {
@@ -74,7 +78,12 @@ fn people_named_in(ctx: &Context, text: &str) -> Result<Vec<Account>> {
     })?;
     let mut people = Vec::new();
     for name in unknown {
-        people.extend(ctx.account(name)?);
+        match ctx.account(name) {
+            Ok(found) => people.extend(found),
+            // What somebody has to say counts for more than who is named in it: the name stays text.
+            Err(Error::Unavailable(_)) => break,
+            Err(error) => return Err(error),
+        }
     }
     Ok(people)
 }
@@ -85,7 +94,7 @@ fn parent_of(t: &impl Snapshot, room: &Room, id: MessageId) -> Result<Option<Mes
         return Ok(None);
     }
     let parent = messages::get(t, room.id, id)?.ok_or(Error::BadRequest)?;
-    if parent.is_replyable() { Ok(Some(parent)) } else { Err(Error::BadRequest) }
+    if parent.is_replyable(t)? { Ok(Some(parent)) } else { Err(Error::BadRequest) }
 }
 
 fn store_message(
@@ -97,7 +106,6 @@ fn store_message(
     parent: Option<Message>,
 ) -> Result<Reply> {
     let room = &mut access.room;
-    refill_one_to_one(t, room)?;
     let user = me.user().cloned();
     let message = match command_answer(text) {
         Some(answer) => {
@@ -199,7 +207,7 @@ impl Wanted {
             limit: if limit <= 0 { UNLIMITED } else { limit.min(PAGE_LIMIT) as usize },
             known: request.number_or("lastKnownMessageId", 0),
             include_known: request.number_or("includeLastKnown", 0) != 0,
-            wait: Duration::from_secs(request.number_or("timeout", LONGEST_WAIT).clamp(0, LONGEST_WAIT) as u64),
+            wait: wait(request.number_or("timeout", LONGEST_WAIT)),
             set_marker: request.number_or("setReadMarker", 1) == 1,
         })
     }
@@ -216,6 +224,11 @@ impl Wanted {
             (false, false, _) => messages::up_to(t, room.id, MessageId::MAX, self.limit),
         }
     }
+}
+
+/// How long a client waits that asked for so many seconds.
+fn wait(asked: i64) -> Duration {
+    Duration::from_secs(asked.clamp(0, LONGEST_WAIT) as u64)
 }
 
 /// `GET /chat/{token}`
@@ -242,8 +255,11 @@ pub fn receive(ctx: &Context) -> Result<Reply> {
     }
 }
 
-/// A poll of a mobile app outside calls shows that its user is there.
+/// A poll of a mobile app outside calls shows that its user is there, when it comes: not when it is answered.
 fn ping(ctx: &Context, t: &impl Snapshot, access: &Access) -> Result<()> {
+    if ctx.waited != Waited::No {
+        return Ok(());
+    }
     let agent = ctx.request.headers.user_agent.as_deref().unwrap_or("");
     let Some(me) = access.participant().filter(|me| me.connected) else { return Ok(()) };
     if MOBILE_APPS.iter().any(|app| agent.starts_with(app)) {
@@ -255,10 +271,11 @@ fn ping(ctx: &Context, t: &impl Snapshot, access: &Access) -> Result<()> {
     Ok(())
 }
 
-/// Asking for what comes after a message says that this one has been read.
+/// Asking for what comes after a message says that this one has been read. Having waited says nothing new: the marker
+/// may have been put back meanwhile.
 fn moves_marker(ctx: &Context, t: &impl Snapshot, access: &Access, wanted: &Wanted) -> Result<bool> {
     match ctx.identity().user() {
-        Some(user) if wanted.future && wanted.set_marker => {
+        Some(user) if wanted.future && wanted.set_marker && ctx.waited == Waited::No => {
             Ok(wanted.known > participants::member(t, user, access.room.id)?.last_read)
         }
         _ => Ok(false),
@@ -349,4 +366,16 @@ pub fn suggest_mentions(ctx: &Context) -> Result<Reply> {
         let list: Vec<Suggestion> = suggestions(search, &people, &guests, &spoke, room_name);
         Ok(Reply::Now(ctx.ok(&list)))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_waits_longer_than_half_a_minute() {
+        for (asked, seconds) in [(-1, 0), (0, 0), (7, 7), (30, 30), (31, 30), (60, 30), (i64::MAX, 30), (i64::MIN, 0)] {
+            assert_eq!(wait(asked), Duration::from_secs(seconds), "{asked}");
+        }
+    }
 }

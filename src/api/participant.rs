@@ -168,6 +168,8 @@ fn holder(t: &impl Snapshot, room: &Room, session: &str) -> Result<Option<Partic
 enum Target {
     User(ParticipantNo, UserId),
     Guest(ParticipantNo, GuestId),
+    /// Named by the session of an account: a session stands for guests only.
+    WrongSession(ParticipantNo),
 }
 
 /// `participant` wins over `sessionId`; without either the request makes no sense.
@@ -183,7 +185,8 @@ fn target(ctx: &Context, t: &impl Snapshot, room: &Room) -> Result<Target> {
             let no = holder(t, room, session)?.ok_or(Error::NOT_FOUND)?;
             match room.participant(no).map(|p| &p.actor) {
                 Some(Actor::Guest(guest)) => Ok(Target::Guest(no, *guest)),
-                _ => Err(Error::BadRequest),
+                Some(Actor::User(_)) => Ok(Target::WrongSession(no)),
+                _ => Err(Error::NOT_FOUND),
             }
         }
         (None, None) => Err(Error::InvalidQuery),
@@ -202,6 +205,7 @@ pub fn promote(ctx: &Context) -> Result<Reply> {
                 let event = System::GuestModeratorPromoted(guest);
                 changes::set_type(t, &mut access.room, &actor, no, (from, to), event, ctx.now)?;
             }
+            Target::WrongSession(_) => return Err(Error::BadRequest),
         }
         ctx.done()
     })
@@ -215,7 +219,7 @@ pub fn demote(ctx: &Context) -> Result<Reply> {
             return Err(Error::FORBIDDEN);
         }
         let target = target(ctx, t, &access.room)?;
-        let (Target::User(no, _) | Target::Guest(no, _)) = &target;
+        let (Target::User(no, _) | Target::Guest(no, _) | Target::WrongSession(no)) = &target;
         if access.me == Some(*no) {
             return Err(Error::FORBIDDEN);
         }
@@ -227,6 +231,7 @@ pub fn demote(ctx: &Context) -> Result<Reply> {
                 let event = System::GuestModeratorDemoted(guest);
                 changes::set_type(t, &mut access.room, &actor, no, (from, to), event, ctx.now)?;
             }
+            Target::WrongSession(_) => return Err(Error::BadRequest),
         }
         ctx.done()
     })

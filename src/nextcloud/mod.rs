@@ -27,6 +27,9 @@ const MEMBER_IS_ACCOUNT: i64 = 1;
 /// The error is a sentence for the administrator that names the key.
 pub fn open(config: &Config) -> std::result::Result<Box<dyn Directory>, String> {
     if config.nextcloud.url.is_empty() {
+        if config.users.is_empty() {
+            log::warn!("nobody can log in: the configuration has neither nextcloud.url nor [[users]]");
+        }
         return Ok(Box::new(local::LocalUsers::new(config)?));
     }
     Ok(Box::new(Nextcloud::new(&config.nextcloud)?))

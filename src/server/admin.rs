@@ -1,6 +1,6 @@
 //! The operators' listener: whether roomd is well, its counters, and the changes that commands ask for.
 
-use super::{Shared, Socket, head_and_body, refuse_body};
+use super::{Shared, Socket, answer_too_large, head_and_body};
 use crate::api::App;
 use crate::config::{Config, DEFAULT_ADMIN_SOCKET, Listen};
 use crate::dispatch::{Job, unix_time};
@@ -96,7 +96,7 @@ impl Operators {
     fn serve(&self, mut raw: tiny_http::Request) {
         let length = raw.body_length().unwrap_or(0);
         if length > BODY_LIMIT {
-            return refuse_body(raw, length);
+            return std::mem::forget(answer_too_large(raw));
         }
         let mut body = vec![0; length];
         if raw.as_reader().read_exact(&mut body).is_err() {

@@ -1,8 +1,8 @@
 //! The sockets that are listened on: made here, or handed over by systemd.
 
 use crate::config::Listen;
-use listenfd::ListenFd;
 use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -25,6 +25,22 @@ enum Listener {
     Tcp(TcpListener),
 }
 
+impl Listener {
+    /// A socket that somebody else made, of whichever kind it is.
+    fn of(socket: OwnedFd) -> std::io::Result<Listener> {
+        let unix = UnixListener::from(socket);
+        // Asking for its address tells whether it is a unix socket.
+        if unix.local_addr().is_ok() {
+            unix.set_nonblocking(false)?;
+            return Ok(Listener::Unix(unix));
+        }
+        let tcp = TcpListener::from(OwnedFd::from(unix));
+        tcp.local_addr()?;
+        tcp.set_nonblocking(false)?;
+        Ok(Listener::Tcp(tcp))
+    }
+}
+
 /// The sockets that systemd handed over, when it started the process on a connection to them.
 #[derive(Default)]
 pub struct Inherited {
@@ -35,23 +51,13 @@ pub struct Inherited {
 }
 
 impl Inherited {
-    /// Takes them. Only the first call finds any.
+    /// Takes them. Once: a second call would own the same descriptors.
     pub fn take() -> Result<Inherited, String> {
         let mut taken = Inherited::default();
-        // Both read the same variables; only sd-notify knows the names, only listenfd makes sockets without unsafe code.
-        let names: Vec<String> = sd_notify::listen_fds_with_names()
-            .map_or_else(|_| Vec::new(), |sockets| sockets.map(|(_, name)| name).collect());
-        let mut sockets = ListenFd::from_env();
-        for index in 0..sockets.len() {
-            let failed = |e: std::io::Error| format!("systemd's socket number {index} cannot be used: {e}");
-            let listener = match sockets.take_unix_listener(index) {
-                Ok(Some(unix)) => Listener::Unix(unix),
-                _ => match sockets.take_tcp_listener(index).map_err(failed)? {
-                    Some(tcp) => Listener::Tcp(tcp),
-                    None => continue,
-                },
-            };
-            let is_admin = names.get(index).is_some_and(|name| name.contains(ADMIN_NAME));
+        let failed = |e: &dyn std::fmt::Display| format!("cannot take the sockets from systemd: {e}");
+        for (index, (name, socket)) in sd_listen_fds::get().map_err(|e| failed(&e))?.into_iter().enumerate() {
+            let listener = Listener::of(socket.into_std()).map_err(|e| failed(&e))?;
+            let is_admin = name.is_some_and(|name| name.contains(ADMIN_NAME));
             let place = if is_admin { &mut taken.admin } else { &mut taken.api };
             if place.is_some() {
                 return Err(format!(

@@ -77,6 +77,8 @@ impl Writer<'_> {
             self.members.remove((user.as_str(), room.id))?;
         }
         room.remove(no);
+        // Whoever polls the conversation learns at once that they are out.
+        self.has_new_message(room.id);
         Ok(())
     }
 

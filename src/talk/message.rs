@@ -120,9 +120,13 @@ impl Message {
         matches!(self.body, Body::Comment { .. })
     }
 
-    /// Whether people may reply to it.
-    pub fn is_replyable(&self) -> bool {
-        self.is_comment()
+    /// Whether people may reply to it: not to what "deleted users" wrote (SPEC D.4).
+    pub fn is_replyable(&self, people: &impl People) -> Result<bool> {
+        Ok(match &self.actor {
+            Actor::User(id) => self.is_comment() && !people.profile(id)?.was_deleted_after(self.id),
+            Actor::Guest(_) => self.is_comment(),
+            Actor::Bot | Actor::Guests => false,
+        })
     }
 
     /// Whether this reader may see it (`None` is a guest).
@@ -151,6 +155,11 @@ impl Profile {
     /// Somebody of whom only the id is known.
     pub fn unknown(id: &UserId) -> Profile {
         Profile { display_name: id.to_string(), seen: 0, deleted_at: None, exists: true }
+    }
+
+    /// Whether the account was deleted after this message: then it is the message of "deleted users".
+    fn was_deleted_after(&self, message: MessageId) -> bool {
+        self.deleted_at.is_some_and(|at| message <= at)
     }
 }
 
@@ -286,7 +295,7 @@ impl<'a, P: People> Reading<'a, '_, P> {
             message_parameters,
             system_message,
             message_type,
-            is_replyable: message.is_replyable(),
+            is_replyable: message.is_replyable(self.people)?,
             parent: None,
         }))
     }
@@ -295,7 +304,7 @@ impl<'a, P: People> Reading<'a, '_, P> {
         Ok(match &message.actor {
             Actor::User(id) => {
                 let profile = self.people.profile(id)?;
-                if profile.deleted_at.is_some_and(|at| message.id <= at) {
+                if profile.was_deleted_after(message.id) {
                     ("deleted_users", Cow::Borrowed("deleted_users"), String::new())
                 } else {
                     ("users", Cow::Borrowed(id.as_str()), profile.display_name.clone())
@@ -311,7 +320,7 @@ impl<'a, P: People> Reading<'a, '_, P> {
         Ok(match &message.actor {
             Actor::User(id) => {
                 let profile = self.people.profile(id)?;
-                if profile.deleted_at.is_some_and(|at| message.id <= at) {
+                if profile.was_deleted_after(message.id) {
                     Parameter::new("user", "deleted_users".to_owned(), "deleted_users".to_owned())
                 } else {
                     Parameter::new("user", id.to_string(), profile.display_name.clone())

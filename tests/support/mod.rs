@@ -6,6 +6,7 @@
 
 mod answer;
 mod cast;
+pub mod clock;
 mod http;
 pub mod nextcloud;
 mod people;

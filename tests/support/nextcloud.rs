@@ -78,7 +78,7 @@ impl Received {
     }
 }
 
-/// The running server. It stops taking connections when it is dropped.
+/// The running server. It stops answering when it is dropped.
 pub struct FakeNextcloud {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
@@ -91,6 +91,8 @@ struct State {
     gone: HashSet<String>,
     /// Display names that were changed.
     names: HashMap<String, String>,
+    /// The data of `/cloud/capabilities`, in place of the usual.
+    capabilities: Option<serde_json::Value>,
     /// Requests by path.
     counts: HashMap<String, usize>,
     connections: usize,
@@ -108,6 +110,7 @@ impl FakeNextcloud {
             version: Version::V30,
             gone: HashSet::new(),
             names: HashMap::new(),
+            capabilities: None,
             counts: HashMap::new(),
             connections: 0,
             last: Received::default(),
@@ -152,6 +155,11 @@ impl FakeNextcloud {
         lock(&self.state).names.insert(user.to_owned(), name.to_owned());
     }
 
+    /// Says from now on that it can do this.
+    pub fn set_capabilities(&self, data: serde_json::Value) {
+        lock(&self.state).capabilities = Some(data);
+    }
+
     /// How many requests there were for a path (without query).
     pub fn requests(&self, path: &str) -> usize {
         lock(&self.state).counts.get(path).copied().unwrap_or(0)
@@ -193,6 +201,9 @@ fn serve(stream: TcpStream, state: &Mutex<State>) {
     while let Some(received) = receive(&mut input) {
         let behaviour = {
             let mut state = lock(state);
+            if state.stopped {
+                return;
+            }
             *state.counts.entry(received.path.clone()).or_default() += 1;
             state.last = received.clone();
             state.behaviour.clone()

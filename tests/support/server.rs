@@ -109,6 +109,11 @@ impl Server {
         *self.address.read().unwrap()
     }
 
+    /// The number of the process that runs now.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The folder of the database.
     pub fn data(&self) -> PathBuf {
         self.folder.join("data")

@@ -168,6 +168,9 @@ fn details(state: &State, person: &Person, old_own: bool) -> Value {
 }
 
 fn capabilities(state: &State, logged_in: bool) -> Value {
+    if let Some(data) = &state.capabilities {
+        return data.clone();
+    }
     let (major, micro, string) = match state.version {
         Version::V18 => (18, 2, "18.0.2"),
         Version::V30 => (30, 5, "30.0.5"),

@@ -1,0 +1,97 @@
+//! A socket that systemd made and passes on, and a server that nobody has configured yet.
+
+mod support;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let folder = std::env::temp_dir().join(format!("roomd-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        Folder(folder)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Starts the server as systemd does, with the listener as descriptor 3, and waits until it listens.
+fn start_with(listener: &UnixListener, folder: &Path) -> Child {
+    let input: OwnedFd = listener.try_clone().unwrap().into();
+    let mut server = Command::new("sh")
+        .args(["-c", r#"exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec "$@""#, "sh"])
+        .args([env!("CARGO_BIN_EXE_roomd"), "serve", "--listen", "unix:/nonexistent/socket", "--config"])
+        .arg(folder.join("roomd.toml"))
+        .arg("--data")
+        .arg(folder.join("data"))
+        .stdin(input)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(server.stderr.take().unwrap()).lines();
+    assert!(log.any(|line| line.is_ok_and(|line| line.contains("listening on"))), "it listens");
+    // Nobody else reads it, and a full pipe would stop the server.
+    std::thread::spawn(move || log.for_each(drop));
+    server
+}
+
+fn stop(mut server: Child) {
+    let asked = Command::new("sh").args(["-c", &format!("kill -TERM {}", server.id())]).status().unwrap();
+    assert!(asked.success());
+    support::eventually("the server ends", || server.try_wait().unwrap().is_some());
+    assert!(server.wait().unwrap().success());
+}
+
+/// Sends a request with a login and reads the answer's status line.
+fn ask(stream: &mut UnixStream) -> String {
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let head = "GET /ocs/v2.php/apps/spreed/api/v1/room HTTP/1.0\r\nHost: x\r\nOCS-APIRequest: true\r\n\
+                Accept: application/json\r\nAuthorization: Basic YWxpY2U6YWxpY2U=\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn a_passed_socket_is_served_and_outlives_the_server() {
+    let folder = Folder::new("activation");
+    std::fs::write(folder.0.join("roomd.toml"), "[[users]]\nid = \"alice\"\npassword = \"alice\"\n").unwrap();
+    let path = folder.0.join("roomd.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let server = start_with(&listener, &folder.0);
+    let answer = ask(&mut UnixStream::connect(&path).unwrap());
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    stop(server);
+    assert!(path.exists(), "the socket's file is still there");
+
+    // Who calls while no server runs is answered by the next one.
+    let mut waiting = UnixStream::connect(&path).unwrap();
+    let server = start_with(&listener, &folder.0);
+    let answer = ask(&mut waiting);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    stop(server);
+}
+
+#[test]
+fn the_shipped_configuration_starts_and_says_what_is_missing() {
+    let folder = Folder::new("unconfigured");
+    std::fs::write(folder.0.join("roomd.toml"), include_str!("../config/roomd.toml")).unwrap();
+    let path = folder.0.join("roomd.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let server = start_with(&listener, &folder.0);
+    let answer = ask(&mut UnixStream::connect(&path).unwrap());
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(answer.contains("must set nextcloud.url"), "{answer}");
+    stop(server);
+}
