@@ -15,6 +15,8 @@
 //! -- api --            what requests mean; a file for each chapter of Talk's documentation
 //! api/mod.rs           what every handler gets to work with
 //! api/conversation.rs  api/participant.rs  api/guest.rs  api/webinar.rs
+//! api/chat.rs  api/call.rs  api/signaling.rs  api/capabilities.rs
+//! api/account.rs       accounts that Nextcloud no longer has
 //! http.rs              our own request; parameters from query, form and JSON, with PHP's casts
 //! ocs.rs               the OCS envelope in JSON and XML; every error as callers see it; the door of quick_xml
 //! auth.rs              who is calling: logins known lately, one question to Nextcloud for all who wait for it
@@ -23,15 +25,17 @@
 //! -- outside --        what is not in this process, or outlives a request
 //! store/mod.rs         the database: read(|t| ..), write(|t| ..); the folder is the door of redb
 //! store/tables.rs      the tables and their keys              store/commit.rs   many changes, one commit
-//! store/rooms.rs  store/participants.rs  store/messages.rs  store/people.rs
+//! store/rooms.rs  store/participants.rs  store/messages.rs  store/people.rs  store/attempts.rs
 //! nextcloud/mod.rs     logins, people, groups and circles, asked of Nextcloud; the folder is the door of ureq
 //! nextcloud/client.rs  one question over HTTP                 nextcloud/directory.rs   the questions there are
 //! nextcloud/local.rs   the same answered from the configuration
 //! presence.rs          sessions' last pings, in memory
+//! signals.rs           what the clients in a call send each other, in memory
 //! password.rs          room passwords; the door of bcrypt
 //!
 //! -- rules --          talk/: Talk's rules, pure. No I/O and no clock: the time is an argument
 //! talk/mod.rs  talk/room.rs  talk/participant.rs  talk/permission.rs  talk/message.rs  talk/mention.rs  talk/token.rs
+//! talk/attempts.rs     how often may be guessed
 //! talk/view.rs         what a caller gets to see of a conversation
 //!
 //! -- ground --         what every floor stands on

@@ -68,6 +68,7 @@ impl<J> Polls<J> {
     pub fn park(&self, topic: Topic, deadline: Instant, moment: u64, request: J) {
         let mut state = self.lock();
         if state.latest[slot(&topic)] > moment || state.closed {
+            // Nobody waits any more once closed: without an end to it the request would come back for ever.
             let timed_out = state.closed;
             state.ready.push_back((request, timed_out));
             self.changed.notify_one();

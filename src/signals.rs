@@ -16,10 +16,16 @@ const MAILBOX_LIMIT: usize = 512 << 10;
 pub struct Signals(Mutex<HashMap<RoomId, HashMap<ParticipantNo, Mailbox>>>);
 
 struct Mailbox {
-    messages: Vec<String>,
+    letters: Vec<Letter>,
     bytes: usize,
     refresh: bool,
     emptied: Instant,
+}
+
+struct Letter {
+    /// The session that it is for: one that its participant gave up does not concern the next.
+    to: String,
+    text: String,
 }
 
 /// What a client finds in its mailbox.
@@ -31,33 +37,33 @@ pub struct Mail {
     pub refresh: bool,
 }
 
+impl Mailbox {
+    /// The first look into it tells who is there already.
+    fn new(now: Instant) -> Mailbox {
+        Mailbox { letters: Vec::new(), bytes: 0, refresh: true, emptied: now }
+    }
+}
+
 impl Signals {
-    /// Empties a participant's mailbox. It exists from the first time on; the first time asks for a look around.
-    pub fn take(&self, room: RoomId, participant: ParticipantNo, now: Instant) -> Mail {
+    /// Empties the mailbox of a participant whose session is `session`.
+    pub fn take(&self, room: RoomId, participant: ParticipantNo, session: &str, now: Instant) -> Mail {
         let mut rooms = self.lock();
-        let mailbox = rooms.entry(room).or_default().entry(participant).or_insert(Mailbox {
-            messages: Vec::new(),
-            bytes: 0,
-            refresh: true,
-            emptied: now,
-        });
+        let mailbox = rooms.entry(room).or_default().entry(participant).or_insert_with(|| Mailbox::new(now));
         mailbox.emptied = now;
         mailbox.bytes = 0;
-        Mail { messages: std::mem::take(&mut mailbox.messages), refresh: std::mem::take(&mut mailbox.refresh) }
+        let letters = std::mem::take(&mut mailbox.letters).into_iter();
+        let messages = letters.filter(|letter| letter.to == session).map(|letter| letter.text).collect();
+        Mail { messages, refresh: std::mem::take(&mut mailbox.refresh) }
     }
 
-    /// Puts a message into a participant's mailbox, whether they have asked for it yet or not.
-    pub fn put(&self, room: RoomId, participant: ParticipantNo, message: String, now: Instant) {
+    /// Puts a message for the session `to` into its participant's mailbox, whether they have asked for it yet or not.
+    pub fn put(&self, room: RoomId, participant: ParticipantNo, to: &str, message: String, now: Instant) {
         let mut rooms = self.lock();
-        let mailbox = rooms.entry(room).or_default().entry(participant).or_insert(Mailbox {
-            messages: Vec::new(),
-            bytes: 0,
-            refresh: false,
-            emptied: now,
-        });
-        if mailbox.bytes + message.len() <= MAILBOX_LIMIT {
-            mailbox.bytes += message.len();
-            mailbox.messages.push(message);
+        let mailbox = rooms.entry(room).or_default().entry(participant).or_insert_with(|| Mailbox::new(now));
+        let bytes = mailbox.bytes + to.len() + message.len();
+        if bytes <= MAILBOX_LIMIT {
+            mailbox.bytes = bytes;
+            mailbox.letters.push(Letter { to: to.to_owned(), text: message });
         }
     }
 
@@ -89,36 +95,47 @@ mod tests {
     #[test]
     fn mail_waits_until_it_is_taken() {
         let (signals, now) = (Signals::default(), Instant::now());
-        signals.put(1, 7, "a".into(), now);
-        signals.put(1, 7, "b".into(), now);
-        assert_eq!(signals.take(1, 7, now).messages, ["a", "b"]);
-        assert_eq!(signals.take(1, 7, now), Mail::default());
+        signals.put(1, 7, "s", "a".into(), now);
+        signals.put(1, 7, "s", "b".into(), now);
+        assert_eq!(signals.take(1, 7, "s", now).messages, ["a", "b"]);
+        assert_eq!(signals.take(1, 7, "s", now), Mail::default());
+    }
+
+    #[test]
+    fn mail_for_an_earlier_session_is_thrown_away() {
+        let (signals, now) = (Signals::default(), Instant::now());
+        signals.put(1, 7, "old", "a".into(), now);
+        signals.put(1, 7, "new", "b".into(), now);
+        assert_eq!(signals.take(1, 7, "new", now).messages, ["b"]);
+        assert_eq!(signals.take(1, 7, "old", now), Mail::default());
     }
 
     #[test]
     fn a_full_mailbox_takes_no_more() {
         let (signals, now) = (Signals::default(), Instant::now());
-        let long = "x".repeat(MAILBOX_LIMIT);
-        signals.put(1, 7, long.clone(), now);
-        signals.put(1, 7, "more".into(), now);
-        assert_eq!(signals.take(1, 7, now).messages, [long]);
+        let long = "x".repeat(MAILBOX_LIMIT - 1);
+        signals.put(1, 7, "s", long.clone(), now);
+        signals.put(1, 7, "s", "more".into(), now);
+        assert_eq!(signals.take(1, 7, "s", now).messages, [long]);
+        signals.put(1, 7, "s", "more".into(), now);
+        assert_eq!(signals.take(1, 7, "s", now).messages, ["more"]);
     }
 
     #[test]
     fn everybody_in_the_conversation_looks_again() {
         let (signals, now) = (Signals::default(), Instant::now());
-        assert!(signals.take(1, 7, now).refresh, "the first time");
-        assert!(signals.take(2, 8, now).refresh);
+        assert!(signals.take(1, 7, "s", now).refresh, "the first time");
+        assert!(signals.take(2, 8, "s", now).refresh);
         assert_eq!(signals.refresh(1), [7]);
-        assert!(signals.take(1, 7, now).refresh);
-        assert!(!signals.take(2, 8, now).refresh);
+        assert!(signals.take(1, 7, "s", now).refresh);
+        assert!(!signals.take(2, 8, "s", now).refresh);
     }
 
     #[test]
     fn idle_mailboxes_are_forgotten() {
         let (signals, now) = (Signals::default(), Instant::now());
-        signals.put(1, 7, "a".into(), now);
+        signals.put(1, 7, "s", "a".into(), now);
         signals.forget_idle(now + IDLE_TIME);
-        assert_eq!(signals.take(1, 7, now), Mail { messages: Vec::new(), refresh: true });
+        assert_eq!(signals.take(1, 7, "s", now), Mail { messages: Vec::new(), refresh: true });
     }
 }

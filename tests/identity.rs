@@ -63,7 +63,7 @@ fn a_hundred_requests_with_one_new_login_are_one_question() {
     let server = beside(&nextcloud, PATIENT, "");
     let alice = login(&server, "alice");
     std::thread::scope(|scope| {
-        let asked = || alice.send(Request::new("GET", "/room").header("Connection", "close")).expect(200);
+        let asked = || alice.get("/room").expect(200);
         let all: Vec<_> = (0..100).map(|_| scope.spawn(asked)).collect();
         all.into_iter().for_each(|one| assert_eq!(one.join().unwrap(), json!([])));
     });
@@ -216,13 +216,12 @@ fn a_hundred_logins_during_a_hang_are_all_answered() {
         for n in 0..100 {
             let server = &server;
             let somebody = move || {
-                let request = Request::new("GET", "/room").header("Connection", "close");
-                is_unavailable(&server.login("bob", &n.to_string()).send(request));
+                is_unavailable(&server.login("bob", &n.to_string()).get("/room"));
             };
             scope.spawn(somebody);
         }
         for _ in 0..20 {
-            alice.send(Request::new("GET", "/room").header("Connection", "close")).expect(200);
+            alice.get("/room").expect(200);
         }
     });
 }

@@ -213,6 +213,21 @@ fn neither_the_lobby_nor_read_only_stop_signals() {
 }
 
 #[test]
+fn what_was_sent_to_an_earlier_session_is_not_for_the_next() {
+    let server = Server::start();
+    let (alice, bob) = (server.user("alice"), server.user("bob"));
+    let room = alice.creates_group("Plans");
+    alice.adds(&room, "bob");
+    let (hers, old) = (alice.joins(&room), bob.joins(&room));
+    send(&alice, &room, &hers, &old, "to the app that crashed").done();
+    let new = bob.joins(&room);
+    send(&alice, &room, &hers, &old, "still to it").done();
+    send(&alice, &room, &hers, &new, "to the next").done();
+    let payloads: Vec<Value> = received(&pull(&bob, &room)).iter().map(|m| m["payload"].clone()).collect();
+    assert_eq!(payloads, ["to the next"]);
+}
+
+#[test]
 fn signals_stay_inside_their_conversation() {
     let server = Server::start();
     let (alice, bob) = (server.user("alice"), server.user("bob"));

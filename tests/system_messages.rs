@@ -2,7 +2,12 @@
 
 mod support;
 
+use roomd::talk::message::{Body, Message, People, Profile, Reading, System};
+use roomd::talk::participant::{Actor, GuestId, UserId};
+use roomd::talk::room::{Room as Stored, RoomId, RoomType};
+use roomd::talk::token::Token;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use support::{Cast, Person, Room, Server, display_name, guest_id};
 
 fn user(id: &str) -> Value {
@@ -205,5 +210,54 @@ fn ids_rise_from_message_to_message() {
         let id = alice.last_message(room)["id"].as_i64().unwrap();
         assert!(id > last);
         last = id;
+    }
+}
+
+/// People of whom only the id is known.
+struct Ids;
+
+impl People for Ids {
+    fn profile(&self, id: &UserId) -> roomd::error::Result<Arc<Profile>> {
+        Ok(Arc::new(Profile::unknown(id)))
+    }
+    fn guest_name(&self, _: RoomId, _: GuestId) -> roomd::error::Result<String> {
+        Ok(String::new())
+    }
+}
+
+#[test]
+fn the_end_of_a_call_names_five_at_most() {
+    let room = Stored::new(1, Token::parse("abcd").unwrap(), RoomType::Public, "Square".into());
+    let seconds = [(0, "0:00"), (7, "0:07"), (61, "1:01"), (3599, "59:59"), (3600, "1:00:00"), (36_061, "10:01:01")];
+    let texts = [
+        (0, 0, "0 guests"),
+        (0, 2, "2 guests"),
+        (1, 1, "{user1} and 1 guest"),
+        (1, 3, "{user1} and 3 guests"),
+        (2, 0, "{user1} and {user2}"),
+        (2, 1, "{user1}, {user2} and 1 guest"),
+        (3, 0, "{user1}, {user2} and {user3}"),
+        (4, 0, "{user1}, {user2}, {user3} and {user4}"),
+        (4, 2, "{user1}, {user2}, {user3}, {user4} and 2 guests"),
+        (5, 0, "{user1}, {user2}, {user3}, {user4} and {user5}"),
+        (5, 1, "{user1}, {user2}, {user3}, {user4} and 2 others"),
+        (6, 0, "{user1}, {user2}, {user3}, {user4} and 2 others"),
+        (9, 3, "{user1}, {user2}, {user3}, {user4} and 8 others"),
+    ];
+    let durations = seconds.iter().map(|(seconds, shown)| (2, 0, "{user1} and {user2}", *seconds, *shown));
+    for (users, guests, people, duration, shown) in
+        texts.iter().map(|(u, g, p)| (*u, *g, *p, 61, "1:01")).chain(durations)
+    {
+        let users: Vec<UserId> = (1..=users).map(|n| UserId::new(format!("u{n}"))).collect();
+        let body = Body::System(System::CallEnded { users, guests, duration });
+        let message = Message { id: 1, actor: Actor::Guests, timestamp: 0, comments: 0, body };
+        let reading = Reading { room: &room, room_name: "Square", reader: None, people: &Ids };
+        let view = serde_json::to_value(reading.view(&message).unwrap()).unwrap();
+        assert_eq!(view["message"], format!("Call with {people} (Duration {shown})"));
+        let named = people.matches('{').count();
+        assert_eq!(view["messageParameters"].as_object().map_or(0, |named| named.len()), named);
+        if named > 0 {
+            assert_eq!(view["messageParameters"]["user1"], json!({"type": "user", "id": "u1", "name": "u1"}));
+        }
     }
 }

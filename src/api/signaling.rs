@@ -5,8 +5,8 @@ use crate::auth::random_text;
 use crate::config::TurnServer;
 use crate::error::{Error, Result};
 use crate::polls::Topic;
-use crate::store::rooms::{self, Access};
-use crate::store::{Snapshot, participants};
+use crate::store::participants::{self, HeldSession};
+use crate::store::{Snapshot, rooms};
 use crate::talk::participant::{ParticipantNo, UserId};
 use crate::talk::room::Room;
 use base64::Engine;
@@ -59,19 +59,19 @@ fn turn_server(server: &TurnServer, now: i64) -> Result<Value> {
 }
 
 /// The conversation in the path and the caller's session in it.
-fn connected(ctx: &Context, t: &impl Snapshot) -> Result<Option<(Access, ParticipantNo)>> {
+fn connected(ctx: &Context, t: &impl Snapshot) -> Result<Option<(Room, HeldSession)>> {
     let Some(access) = rooms::find(t, ctx.token()?, ctx.identity())? else { return Ok(None) };
-    let me = access.participant().filter(|me| me.connected).map(|me| me.no);
-    Ok(me.map(|no| (access, no)))
+    let Some(no) = access.me else { return Ok(None) };
+    let session = participants::session(t, access.room.id, no)?;
+    Ok(session.map(|session| (access.room, (no, session))))
 }
 
 /// `GET /signaling/{token}`: waits for messages and changes; ends with who is connected.
 pub fn pull(ctx: &Context) -> Result<Reply> {
     ctx.read(|t| {
-        let (access, me) = connected(ctx, t)?.ok_or(Error::NoSignalingSession)?;
-        let room = access.room;
+        let (room, (me, own)) = connected(ctx, t)?.ok_or(Error::NoSignalingSession)?;
         ctx.app.store.presence().ping(room.id, me, ctx.now);
-        let mail = ctx.app.signals.take(room.id, me, Instant::now());
+        let mail = ctx.app.signals.take(room.id, me, own.id.as_str(), Instant::now());
         let deadline = match ctx.waited {
             Waited::No => Instant::now() + PULL_WAIT,
             Waited::Woken(deadline) => deadline,
@@ -112,10 +112,8 @@ pub fn post(ctx: &Context) -> Result<Reply> {
     let messages = ctx.request.text("messages")?;
     let letters: Vec<Value> = serde_json::from_str(messages).unwrap_or_default();
     ctx.read(|t| {
-        let Some((access, me)) = connected(ctx, t)? else { return ctx.done() };
-        let room = access.room;
+        let Some((room, (_, own))) = connected(ctx, t)? else { return ctx.done() };
         let sessions = participants::sessions(t, &room)?;
-        let Some((_, own)) = sessions.iter().find(|(no, _)| *no == me) else { return ctx.done() };
         for letter in &letters {
             let from = letter["sessionId"].as_str();
             if letter["ev"] != "message" || from != Some(own.id.as_str()) {
@@ -125,9 +123,10 @@ pub fn post(ctx: &Context) -> Result<Reply> {
                 continue;
             };
             let to = content.get("to").and_then(Value::as_str);
-            let Some((to, _)) = sessions.iter().find(|(_, session)| Some(session.id.as_str()) == to) else { continue };
+            let addressed = sessions.iter().find(|(_, session)| Some(session.id.as_str()) == to);
+            let Some((to, session)) = addressed else { continue };
             content.insert("from".to_owned(), json!(own.id.as_str()));
-            ctx.app.signals.put(room.id, *to, Value::Object(content).to_string(), Instant::now());
+            ctx.app.signals.put(room.id, *to, session.id.as_str(), Value::Object(content).to_string(), Instant::now());
             (ctx.app.wake)(Topic::Signals(room.id, *to));
         }
         ctx.done()

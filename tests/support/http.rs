@@ -80,6 +80,10 @@ impl Request {
         for (name, value) in usual.chain(own_values) {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
+        if !own("Connection") {
+            // As nginx says to the servers behind it.
+            text.push_str("Connection: close\r\n");
+        }
         if !own("Content-Length") && (!self.body.is_empty() || self.method != "GET") {
             text.push_str(&format!("Content-Length: {}\r\n", self.body.len()));
         }

@@ -1,0 +1,91 @@
+//! What is installed beside the binary: systemd's units, the manual, the completions.
+//!
+//! Where systemd's tools are not installed the tests that need them say so and check nothing.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn path(relative: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
+}
+
+/// `None`, with the reason on the test's output, where systemd-analyze is not installed.
+fn analyze(arguments: &[&str], files: &[PathBuf]) -> Option<Output> {
+    let output = Command::new("systemd-analyze").args(arguments).args(files).output();
+    if output.is_err() {
+        eprintln!("SKIPPED: systemd-analyze is not installed");
+    }
+    output.ok()
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn the_service_is_locked_in() {
+    let Some(output) = analyze(&["security", "--offline=true", "--no-pager"], &[path("systemd/roomd.service")]) else {
+        return;
+    };
+    let text = text(&output);
+    let level = text.split("Overall exposure level for roomd.service: ").nth(1).and_then(|rest| rest.split(' ').next());
+    let level: f64 = level.and_then(|level| level.parse().ok()).unwrap_or_else(|| panic!("no level: {text}"));
+    assert!(level <= 1.0, "{text}");
+}
+
+#[test]
+fn systemd_understands_the_units() {
+    // The program is looked for where the package puts it: a copy of the units names the one that was just built.
+    let folder = std::env::temp_dir().join(format!("roomd-units-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let files = ["roomd.service", "roomd.socket"].map(|name| {
+        let unit = std::fs::read_to_string(path("systemd").join(name)).unwrap();
+        // The manual is not installed here.
+        let unit =
+            unit.replace("/usr/bin/roomd", env!("CARGO_BIN_EXE_roomd")).replace("Documentation=man:roomd(8)", "");
+        std::fs::write(folder.join(name), unit).unwrap();
+        folder.join(name)
+    });
+    let output = analyze(&["verify"], &files);
+    std::fs::remove_dir_all(&folder).unwrap();
+    let Some(output) = output else { return };
+    let ours: Vec<String> =
+        text(&output).lines().filter(|line| line.contains("roomd")).map(ToOwned::to_owned).collect();
+    assert!(ours.is_empty(), "{ours:?}");
+}
+
+#[test]
+fn each_line_of_the_service_has_a_reason() {
+    let unit = std::fs::read_to_string(path("systemd/roomd.service")).unwrap();
+    let service = unit.split("[Service]").nth(1).and_then(|rest| rest.split("[Install]").next()).unwrap();
+    // A block of settings stands below its comment, without an empty line between them.
+    for block in service.split("\n\n").map(str::trim).filter(|block| !block.is_empty()) {
+        let first = block.lines().find(|line| !line.starts_with("# ---")).unwrap_or("#");
+        assert!(first.starts_with('#') || first == "Type=notify", "no reason: {first}");
+    }
+}
+
+#[test]
+fn socket_and_nginx_and_configuration_name_the_same_path() {
+    let read = |file: &str| std::fs::read_to_string(path(file)).unwrap();
+    assert!(read("systemd/roomd.socket").contains("\nListenStream=/run/roomd/roomd.sock\n"));
+    assert!(read("config/nginx.conf").contains("proxy_pass http://unix:/run/roomd/roomd.sock;"));
+    assert!(read("config/roomd.toml").contains("\nlisten = \"unix:/run/roomd/roomd.sock\"\n"));
+    assert!(read("systemd/tmpfiles.d/roomd.conf").contains("\nd /run/roomd 0755 roomd roomd -\n"));
+}
+
+#[test]
+fn manual_and_completions_know_every_command() {
+    let help = Command::new(env!("CARGO_BIN_EXE_roomd")).arg("--help").output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let commands = help.split("Commands:").nth(1).expect("the help lists commands").lines();
+    let commands: Vec<&str> = commands.filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(commands.contains(&"serve"), "{help}");
+    for file in ["roomd.8", "completions/roomd.bash", "completions/_roomd", "completions/roomd.fish"] {
+        let text = std::fs::read_to_string(path("config/package").join(file)).unwrap();
+        let words: Vec<&str> = text.split(|c: char| !c.is_alphanumeric() && c != '-').collect();
+        for command in &commands {
+            assert!(words.contains(command), "{file} does not know `{command}`");
+        }
+    }
+}
