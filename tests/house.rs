@@ -3,24 +3,25 @@
 use std::path::{Path, PathBuf};
 
 /// Each library and the only place, below `src/`, that may name it.
-const DOORS: [(&str, &str); 8] = [
+const DOORS: [(&str, &str); 9] = [
     ("tiny_http", "server"),
     ("redb", "store"),
     ("ureq", "nextcloud"),
     ("bcrypt", "password"),
     ("quick_xml", "ocs"),
     ("toml", "config"),
-    ("argh", "main"),
-    ("std::env", "config"),
+    ("argh", "commands"),
+    ("std::env::args", "commands"),
+    ("std::env::var", "config"),
 ];
 
 /// The floors from the ground up; a module uses its own floor and those below.
 const FLOORS: [&[&str]; 5] = [
-    &["error", "secret", "config"],
+    &["error", "secret", "config", "metrics"],
     &["talk"],
     &["store", "nextcloud", "presence", "signals", "password"],
     &["api", "http", "ocs", "auth", "polls"],
-    &["server", "dispatch", "routes"],
+    &["server", "dispatch", "routes", "sweep", "operations", "ask", "commands"],
 ];
 
 /// What goes up all the same: user, used, and why.
