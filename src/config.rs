@@ -2,6 +2,8 @@
 //!
 //! This is the only place that reads the environment. Every key stands in `config/roomd.toml` with its default.
 
+pub mod keys;
+
 use crate::secret::Secret;
 use serde::Deserialize;
 use std::fmt;
@@ -290,13 +292,6 @@ impl Config {
         let mut config = file.map_or_else(|| Ok(Config::default()), Config::read)?;
         config.override_from(|name| std::env::var(name).ok())?;
         Ok(config)
-    }
-
-    /// The file's keys as they are written, to tell what changed between two readings. Empty without a file.
-    pub fn keys(file: Option<&Path>) -> Result<toml::Table, String> {
-        let Some(path) = file else { return Ok(toml::Table::new()) };
-        let text = std::fs::read_to_string(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
-        toml::from_str(&text).map_err(|_| format!("{} is no TOML", path.display()))
     }
 
     fn read(path: &Path) -> Result<Config, String> {

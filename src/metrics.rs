@@ -304,7 +304,7 @@ fn write_process(out: &mut String) {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let field = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-        line.split_whitespace().nth(0)?.parse::<u64>().ok()
+        line.split_whitespace().next()?.parse::<u64>().ok()
     };
     if let Some(kib) = field("VmRSS:") {
         plain(out, "process_resident_memory_bytes", "gauge", "Resident memory.", kib * 1024);

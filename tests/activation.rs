@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 struct Folder(PathBuf);
@@ -80,6 +81,37 @@ fn a_passed_socket_is_served_and_outlives_the_server() {
     let server = start_with(&listener, &folder.0);
     let answer = ask(&mut waiting);
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    stop(server);
+}
+
+#[test]
+fn a_restart_loses_no_request() {
+    let folder = Folder::new("restarts");
+    std::fs::write(folder.0.join("roomd.toml"), "[[users]]\nid = \"alice\"\npassword = \"alice\"\n").unwrap();
+    let path = folder.0.join("roomd.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let mut server = start_with(&listener, &folder.0);
+    let over = AtomicBool::new(false);
+    let server = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    while !over.load(Ordering::SeqCst) {
+                        let answer = ask(&mut UnixStream::connect(&path).unwrap());
+                        assert!(answer.starts_with("HTTP/1.1 200"), "answered with {answer:?}");
+                    }
+                })
+            })
+            .collect();
+        for _ in 0..5 {
+            std::thread::sleep(Duration::from_millis(100));
+            stop(server);
+            server = start_with(&listener, &folder.0);
+        }
+        over.store(true, Ordering::SeqCst);
+        clients.into_iter().for_each(|client| client.join().unwrap());
+        server
+    });
     stop(server);
 }
 

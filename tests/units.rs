@@ -78,8 +78,11 @@ fn socket_and_nginx_and_configuration_name_the_same_path() {
 fn manual_and_completions_know_every_command() {
     let help = Command::new(env!("CARGO_BIN_EXE_roomd")).arg("--help").output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
-    let commands = help.split("Commands:").nth(1).expect("the help lists commands").lines();
-    let commands: Vec<&str> = commands.filter_map(|line| line.split_whitespace().next()).collect();
+    let commands = help.split("Commands:\n").nth(1).expect("the help lists commands").split("\n\n").next();
+    // A description that goes on in the next line is indented further.
+    let lines = commands.iter().flat_map(|list| list.lines()).filter_map(|line| line.strip_prefix("  "));
+    let commands: Vec<&str> =
+        lines.filter(|line| !line.starts_with(' ')).filter_map(|line| line.split_whitespace().next()).collect();
     assert!(commands.contains(&"serve"), "{help}");
     for file in ["roomd.8", "completions/roomd.bash", "completions/_roomd", "completions/roomd.fish"] {
         let text = std::fs::read_to_string(path("config/package").join(file)).unwrap();

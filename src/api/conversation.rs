@@ -6,13 +6,13 @@ use crate::nextcloud::directory::Account;
 use crate::ocs::{Answer, Format};
 use crate::password;
 use crate::store::commit::Writer;
+use crate::store::participants::HeldSession;
 use crate::store::rooms::Access;
 use crate::store::{Snapshot, messages, participants, rooms};
-use crate::talk::message::{People, System};
+use crate::talk::message::{Message, People, System};
 use crate::talk::participant::{Actor, Level, Member, ParticipantNo, ParticipantType, SESSION_TIMEOUT, UserId};
 use crate::talk::room::{Room, RoomType, new_name, switch};
-use crate::talk::view::{self, Viewer};
-use serde_json::value::RawValue;
+use crate::talk::view::{self, Conversation, Viewer};
 
 /// The header that tells clients when the server's settings changed (SPEC C.1).
 const TALK_HASH: &str = "X-Nextcloud-Talk-Hash";
@@ -44,11 +44,12 @@ pub fn list(ctx: &Context) -> Result<Reply> {
 
 fn list_of<S: Snapshot>(ctx: &Context, t: &S, rooms: Vec<(Room, Member)>) -> Result<Answer> {
     let user = ctx.user()?;
-    let mut list: Vec<Box<RawValue>> = Vec::with_capacity(rooms.len());
+    let mut loaded = Vec::with_capacity(rooms.len());
     for (room, member) in rooms {
         let me = room.user(user).map(|p| p.no);
-        list.push(rendered(ctx, t, Access { room, me }, Some(member), false)?);
+        loaded.push(Loaded::of(ctx, t, Access { room, me }, Some(member))?);
     }
+    let list: Vec<_> = loaded.iter().map(|loaded| loaded.view(ctx, t, false)).collect::<Result<_>>()?;
     Ok(hashed(ctx, ctx.ok(&list)))
 }
 
@@ -81,41 +82,53 @@ pub fn show(ctx: &Context) -> Result<Reply> {
 
 /// 200 with the conversation as the caller sees it.
 pub fn one<S: Snapshot>(ctx: &Context, t: &S, access: Access) -> Result<Answer> {
-    Ok(ctx.ok(&rendered(ctx, t, access, None, false)?))
+    Ok(ctx.ok(&Loaded::of(ctx, t, access, None)?.view(ctx, t, false)?))
 }
 
-/// The conversation object. What a change is about to tidy up is shown as it is, but a lobby whose time is over is open
-/// already, with its old timer (SPEC B.7).
-fn rendered<S: Snapshot>(
-    ctx: &Context,
-    t: &S,
-    mut access: Access,
-    member: Option<Member>,
-    just_created: bool,
-) -> Result<Box<RawValue>> {
-    let expired_timer = access.room.expired_timer(ctx.now);
-    if expired_timer.is_some() {
-        access.room.lobby = false;
+/// Everything that is read to show a conversation to the caller.
+struct Loaded {
+    access: Access,
+    member: Member,
+    unread: u64,
+    sessions: Vec<HeldSession>,
+    /// The newest message, where it is too long to stand in the conversation's own record.
+    long_message: Option<Message>,
+    expired_timer: Option<i64>,
+}
+
+impl Loaded {
+    /// Reads it. What a change is about to tidy up stays as it is, but a lobby whose time is over is open already,
+    /// with its old timer (SPEC B.7).
+    fn of<S: Snapshot>(ctx: &Context, t: &S, mut access: Access, member: Option<Member>) -> Result<Loaded> {
+        let expired_timer = access.room.expired_timer(ctx.now);
+        if expired_timer.is_some() {
+            access.room.lobby = false;
+        }
+        let room = &access.room;
+        let member = match (member, ctx.identity().user(), access.me) {
+            (Some(member), ..) => member,
+            (None, Some(user), Some(_)) => participants::member(t, user, room.id)?,
+            (None, ..) => Member::default(),
+        };
+        let takes_part = ctx.identity().user().is_some() && access.me.is_some();
+        let unread = if takes_part { messages::unread(t, room, &member)? } else { 0 };
+        let (sessions, long_message) = (participants::sessions(t, room)?, messages::newest_if_long(t, room)?);
+        Ok(Loaded { member, unread, sessions, long_message, expired_timer, access })
     }
-    let room = &access.room;
-    let user = ctx.identity().user();
-    let member = match (member, user, access.me) {
-        (Some(member), ..) => member,
-        (None, Some(user), Some(_)) => participants::member(t, user, room.id)?,
-        (None, ..) => Member::default(),
-    };
-    let sessions = participants::sessions(t, room)?;
-    let last_message = messages::newest(t, room)?;
-    let viewer = Viewer {
-        user,
-        participant: access.participant(),
-        member: &member,
-        unread: if user.is_some() { messages::unread(t, room, &member)? } else { 0 },
-        expired_timer,
-        just_created,
-    };
-    let view = view::conversation(room, last_message.as_ref(), &sessions, &viewer, &ctx.app.policy, t, ctx.now)?;
-    serde_json::value::to_raw_value(&view).map_err(Error::internal)
+
+    fn view<S: Snapshot>(&self, ctx: &Context, t: &S, just_created: bool) -> Result<Conversation<'_>> {
+        let room = &self.access.room;
+        let viewer = Viewer {
+            user: self.access.participant().and_then(|me| me.actor.user()),
+            participant: self.access.participant(),
+            member: &self.member,
+            unread: self.unread,
+            expired_timer: self.expired_timer,
+            just_created,
+        };
+        let last_message = room.last_message.as_ref().or(self.long_message.as_ref());
+        view::conversation(room, last_message, &self.sessions, &viewer, &ctx.app.policy, t, ctx.now)
+    }
 }
 
 /// Whether a conversation holds something whose time is over: a lobby's timer, or sessions gone silent (SPEC B.9).
@@ -246,7 +259,7 @@ fn finish_creation(ctx: &Context, t: &mut Writer<'_>, mut room: Room, owner: Par
 fn created(ctx: &Context, t: &mut Writer<'_>, mut room: Room, owner: ParticipantNo) -> Result<Reply> {
     t.save(&mut room)?;
     let access = Access { room, me: Some(owner) };
-    Ok(Reply::Now(ctx.created(&rendered(ctx, t, access, None, true)?)))
+    Ok(Reply::Now(ctx.created(&Loaded::of(ctx, t, access, None)?.view(ctx, t, true)?)))
 }
 
 /// `PUT /room/{token}`

@@ -1,7 +1,7 @@
 //! The sockets that are listened on: made here, or handed over by systemd.
 
 use crate::config::Listen;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -134,15 +134,28 @@ impl Socket {
 
     /// Accepts no further connections, on no copy of the socket. systemd's goes on: it keeps callers for the next start.
     pub fn close(&self) {
-        if self.inherited {
-            return;
-        }
         let closed = match &self.listener {
+            _ if self.inherited => self.leave(),
             Listener::Unix(listener) => socket2::SockRef::from(listener).shutdown(std::net::Shutdown::Both),
             Listener::Tcp(listener) => socket2::SockRef::from(listener).shutdown(std::net::Shutdown::Both),
         };
         if let Err(error) = closed {
             log::warn!("a listening socket could not be closed: {error}");
+        }
+    }
+
+    /// Shutting systemd's socket down would shut it down for the next server as well. With nobody waiting, accepting
+    /// fails instead, which ends tiny_http's thread; a last connection wakes it from the wait that it is in.
+    fn leave(&self) -> std::io::Result<()> {
+        match &self.listener {
+            Listener::Unix(listener) => {
+                listener.set_nonblocking(true)?;
+                UnixStream::connect_addr(&listener.local_addr()?).map(drop)
+            }
+            Listener::Tcp(listener) => {
+                listener.set_nonblocking(true)?;
+                TcpStream::connect(listener.local_addr()?).map(drop)
+            }
         }
     }
 }

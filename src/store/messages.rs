@@ -18,10 +18,10 @@ pub fn get(t: &impl Snapshot, room: RoomId, id: MessageId) -> Result<Option<Mess
     t.messages()?.get((room, id))?.map(|bytes| decode(bytes.value())).transpose()
 }
 
-/// The newest message of a conversation.
-pub fn newest(t: &impl Snapshot, room: &Room) -> Result<Option<Message>> {
-    match &room.last_message {
-        Some(message) => Ok(Some(message.clone())),
+/// The newest message of a conversation, unless it is short and stands in the conversation's own record.
+pub fn newest_if_long(t: &impl Snapshot, room: &Room) -> Result<Option<Message>> {
+    match room.last_message {
+        Some(_) => Ok(None),
         None => get(t, room.id, room.last_message_id),
     }
 }

@@ -24,7 +24,7 @@ _roomd() {
     else
         case $command/$sub in
             backup/* | restore/* | export/* | import/*) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
-            room/) mapfile -t COMPREPLY < <(compgen -W "list show create rename delete add remove promote" -- "$word") ;;
+            room/) mapfile -t COMPREPLY < <(compgen -W "list show create rename update delete add remove promote demote" -- "$word") ;;
             user/) mapfile -t COMPREPLY < <(compgen -W "purge" -- "$word") ;;
         esac
     fi

@@ -18,5 +18,5 @@ complete -c roomd -n '__fish_seen_subcommand_from serve' -l admin -x -d 'Where t
 complete -c roomd -n '__fish_seen_subcommand_from serve' -l data -x -a '(__fish_complete_directories)' -d 'Folder of the database'
 complete -c roomd -n 'not __fish_seen_subcommand_from serve; and not __fish_use_subcommand' -l json -d 'Print JSON'
 complete -c roomd -n '__fish_seen_subcommand_from backup restore export import' -F
-complete -c roomd -n '__fish_seen_subcommand_from room' -a 'list show create rename delete add remove promote'
+complete -c roomd -n '__fish_seen_subcommand_from room' -a 'list show create rename update delete add remove promote demote'
 complete -c roomd -n '__fish_seen_subcommand_from user' -a purge
