@@ -2,14 +2,22 @@
 //!
 //! This is the only place that reads the environment. Every key stands in `config/roomd.toml` with its default.
 
+pub mod keys;
+
 use crate::secret::Secret;
 use serde::Deserialize;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use toml::Table;
 
 /// Where the configuration is looked for when the command line names no file.
 pub const DEFAULT_FILE: &str = "/etc/roomd/roomd.toml";
+
+/// The words of the command line.
+pub fn arguments() -> Vec<String> {
+    std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect()
+}
 
 /// Everything that an administrator can set.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -290,13 +298,6 @@ impl Config {
         let mut config = file.map_or_else(|| Ok(Config::default()), Config::read)?;
         config.override_from(|name| std::env::var(name).ok())?;
         Ok(config)
-    }
-
-    /// The file's keys as they are written, to tell what changed between two readings. Empty without a file.
-    pub fn keys(file: Option<&Path>) -> Result<toml::Table, String> {
-        let Some(path) = file else { return Ok(toml::Table::new()) };
-        let text = std::fs::read_to_string(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
-        toml::from_str(&text).map_err(|_| format!("{} is no TOML", path.display()))
     }
 
     fn read(path: &Path) -> Result<Config, String> {

@@ -5,10 +5,17 @@
 //! Four floors on a common ground. Imports go down only, each library has one door, and `tests/house.rs` sees to both.
 //!
 //! ```text
-//! main.rs              the command line: one function for each command
+//! main.rs              calls the command line
 //!
-//! -- edge --           from the socket to a handler and back
-//! server.rs            listening, threads, limits, shutdown; the door of tiny_http
+//! -- edge --           from the command line or the socket to a handler and back
+//! commands/mod.rs      the command line, a file for each command; the door of argh
+//! commands/serve.rs  commands/check.rs  commands/backup.rs  commands/export.rs  commands/room.rs  commands/user.rs
+//! commands/stats.rs
+//! commands/change.rs   a change through the running server, or without one     commands/progress.rs   a bar
+//! server.rs            listening, threads, limits, shutdown; with its folder the door of tiny_http
+//! server/run.rs        the process: log, signals, systemd     server/socket.rs   the sockets
+//! server/admin.rs      the operators' socket: health, readiness, metrics, changes
+//! sweep.rs             what is done every few seconds
 //! dispatch.rs          the path of one request, in two lanes
 //! routes.rs            every route on one page: method, path, who may call it, handler
 //!
@@ -17,6 +24,8 @@
 //! api/conversation.rs  api/participant.rs  api/guest.rs  api/webinar.rs
 //! api/chat.rs  api/call.rs  api/signaling.rs  api/capabilities.rs
 //! api/account.rs       accounts that Nextcloud no longer has
+//! api/changes.rs       changes that moderators make through the API, and operators with commands
+//! operations.rs        the operators' changes
 //! http.rs              our own request; parameters from query, form and JSON, with PHP's casts
 //! ocs.rs               the OCS envelope in JSON and XML; every error as callers see it; the door of quick_xml
 //! auth.rs              who is calling: logins known lately, one question to Nextcloud for all who wait for it
@@ -25,12 +34,17 @@
 //! -- outside --        what is not in this process, or outlives a request
 //! store/mod.rs         the database: read(|t| ..), write(|t| ..); the folder is the door of redb
 //! store/tables.rs      the tables and their keys              store/commit.rs   many changes, one commit
+//! store/backup.rs      copies, and putting one in place       store/transfer.rs   the whole content, record by record
+//! store/check.rs       whether everything agrees              store/damage.rs   what to do about a damaged file
+//! store/read_only.rs   looking from another process
 //! store/rooms.rs  store/participants.rs  store/messages.rs  store/people.rs  store/attempts.rs
 //! nextcloud/mod.rs     logins, people, groups and circles, asked of Nextcloud; the folder is the door of ureq
 //! nextcloud/client.rs  one question over HTTP                 nextcloud/directory.rs   the questions there are
+//! nextcloud/diagnosis.rs   questions about Nextcloud itself
 //! nextcloud/local.rs   the same answered from the configuration
 //! presence.rs          sessions' last pings, in memory
 //! signals.rs           what the clients in a call send each other, in memory
+//! ask.rs               one HTTP request to roomd's own sockets
 //! password.rs          room passwords; the door of bcrypt
 //!
 //! -- rules --          talk/: Talk's rules, pure. No I/O and no clock: the time is an argument
@@ -41,6 +55,8 @@
 //! -- ground --         what every floor stands on
 //! error.rs             what can go wrong, by its meaning
 //! secret.rs            texts that never reach a log
+//! metrics.rs           counters and their Prometheus text
+//! config/keys.rs       what changed between two readings of the file
 //! config.rs            file, environment and credentials -> a checked Config; the only reader of the environment
 //! ```
 //!

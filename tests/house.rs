@@ -10,17 +10,17 @@ const DOORS: [(&str, &str); 8] = [
     ("bcrypt", "password"),
     ("quick_xml", "ocs"),
     ("toml", "config"),
-    ("argh", "main"),
+    ("argh", "commands"),
     ("std::env", "config"),
 ];
 
 /// The floors from the ground up; a module uses its own floor and those below.
 const FLOORS: [&[&str]; 5] = [
-    &["error", "secret", "config"],
+    &["error", "secret", "config", "metrics"],
     &["talk"],
-    &["store", "nextcloud", "presence", "signals", "password"],
-    &["api", "http", "ocs", "auth", "polls"],
-    &["server", "dispatch", "routes"],
+    &["store", "nextcloud", "presence", "signals", "password", "ask"],
+    &["api", "http", "ocs", "auth", "polls", "operations"],
+    &["commands", "server", "sweep", "dispatch", "routes"],
 ];
 
 /// What goes up all the same: user, used, and why.

@@ -2,6 +2,7 @@
 
 use super::{Running, start};
 use crate::ask;
+use crate::config::keys::Keys;
 use crate::config::{Config, Listen};
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -22,7 +23,7 @@ pub fn run(config: Config, file: Option<PathBuf>) -> Result<(), String> {
     start_logging(&config);
     let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP])
         .map_err(|e| format!("cannot wait for signals: {e}"))?;
-    let mut keys = Config::keys(file.as_deref())?;
+    let mut keys = Keys::read(file.as_deref())?;
     let running = start(config)?;
     let address = running.address().ok_or("the socket has no address")?;
     wait_for_first_answer(&address)?;
@@ -69,11 +70,11 @@ fn wait_for_first_answer(address: &Listen) -> Result<(), String> {
 }
 
 /// Takes over what can change while the server runs, and says what cannot.
-fn reload(running: &Running, file: Option<&Path>, keys: &mut toml::Table) -> Result<(), String> {
+fn reload(running: &Running, file: Option<&Path>, keys: &mut Keys) -> Result<(), String> {
     let config = Config::load(file)?;
     config.check()?;
-    let new_keys = Config::keys(file)?;
-    let changed = changed_keys(keys, &new_keys);
+    let new_keys = Keys::read(file)?;
+    let changed = keys.changed(&new_keys);
     log::set_max_level(config.log.level);
     running.shared.live.log_requests.store(config.log.requests, Ordering::Relaxed);
     let seconds = Duration::from_secs;
@@ -92,46 +93,9 @@ fn reload(running: &Running, file: Option<&Path>, keys: &mut toml::Table) -> Res
     }
     // The others stay on the list until the restart.
     for key in LIVE_KEYS {
-        copy_key(keys, &new_keys, key);
+        keys.take_over(&new_keys, key);
     }
     Ok(())
-}
-
-/// The keys, `section.key`, whose values differ. Values are never shown: some are secrets.
-fn changed_keys(old: &toml::Table, new: &toml::Table) -> Vec<String> {
-    let mut changed = Vec::new();
-    let mut sections: Vec<&String> = old.keys().chain(new.keys()).collect();
-    sections.sort();
-    sections.dedup();
-    for section in sections {
-        match (old.get(section), new.get(section)) {
-            (Some(toml::Value::Table(old)), Some(toml::Value::Table(new))) => {
-                let mut keys: Vec<&String> = old.keys().chain(new.keys()).collect();
-                keys.sort();
-                keys.dedup();
-                let differing = keys.into_iter().filter(|key| old.get(*key) != new.get(*key));
-                changed.extend(differing.map(|key| format!("{section}.{key}")));
-            }
-            (Some(toml::Value::Table(table)), None) | (None, Some(toml::Value::Table(table))) => {
-                changed.extend(table.keys().map(|key| format!("{section}.{key}")));
-            }
-            (old, new) if old != new => changed.push(section.clone()),
-            _ => {}
-        }
-    }
-    changed
-}
-
-/// Notes the value that is in force now.
-fn copy_key(keys: &mut toml::Table, new: &toml::Table, key: &str) {
-    let Some((section, name)) = key.split_once('.') else { return };
-    let value = new.get(section).and_then(|table| table.get(name)).cloned();
-    let table = keys.entry(section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
-    let Some(table) = table.as_table_mut() else { return };
-    match value {
-        Some(value) => table.insert(name.to_owned(), value),
-        None => table.remove(name),
-    };
 }
 
 /// Without systemd there is nobody to tell.
@@ -168,20 +132,4 @@ fn start_watchdog(running: &Running, address: Listen) -> Result<(), String> {
     };
     let thread = std::thread::Builder::new().name("watchdog".to_owned());
     thread.spawn(watch).map(|_| ()).map_err(|e| format!("cannot start a thread: {e}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn changed_keys_are_named_and_nothing_else() {
-        let old: toml::Table = toml::from_str("a = 1\n[log]\nlevel = \"info\"\n[store]\ndata = \"x\"").unwrap();
-        let new: toml::Table = toml::from_str("a = 1\n[log]\nlevel = \"warn\"\nrequests = true").unwrap();
-        assert_eq!(changed_keys(&old, &new), ["log.level", "log.requests", "store.data"]);
-        let mut keys = old.clone();
-        copy_key(&mut keys, &new, "log.level");
-        copy_key(&mut keys, &new, "log.requests");
-        assert_eq!(changed_keys(&keys, &new), ["store.data"]);
-    }
 }
