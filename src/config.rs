@@ -9,9 +9,15 @@ use serde::Deserialize;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use toml::Table;
 
 /// Where the configuration is looked for when the command line names no file.
 pub const DEFAULT_FILE: &str = "/etc/roomd/roomd.toml";
+
+/// The words of the command line.
+pub fn arguments() -> Vec<String> {
+    std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect()
+}
 
 /// Everything that an administrator can set.
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -13,10 +13,6 @@ const MOST_PARAMETERS: usize = 1000;
 /// Name of the cookie by which a guest comes back.
 pub const GUEST_COOKIE: &str = "roomd_guest";
 
-/// A header of every answer, so that `roomd check` can tell it from Nextcloud's own. Not the version: that is nobody's
-/// business.
-pub const OWN_HEADER: &str = "X-Roomd";
-
 /// The methods that routes have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {

@@ -11,7 +11,7 @@ use crate::auth::Logins;
 use crate::config::Config;
 use crate::dispatch::{Dispatcher, SlowWork, unix_time};
 use crate::error::Error;
-use crate::http::{BODY_LIMIT, Headers, OWN_HEADER, Request};
+use crate::http::{BODY_LIMIT, Headers, Request};
 use crate::metrics::{self, METRICS};
 use crate::ocs::{self, Answer};
 use crate::polls::{Polls, Topic};
@@ -137,7 +137,7 @@ fn head_and_body(answer: &Answer, head_only: bool) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(1024 + answer.body.len());
     bytes.extend_from_slice(format!("HTTP/1.1 {} {}\r\n", answer.status, reason(answer.status)).as_bytes());
     bytes.extend_from_slice(COMMON_HEADERS.as_bytes());
-    bytes.extend_from_slice(format!("{OWN_HEADER}: 1\r\n").as_bytes());
+    bytes.extend_from_slice(format!("{}: 1\r\n", nextcloud::diagnosis::OWN_HEADER).as_bytes());
     if let Some(content_type) = answer.content_type {
         bytes.extend_from_slice(format!("Content-Type: {content_type}\r\n").as_bytes());
     }
@@ -186,6 +186,8 @@ pub struct Running {
     polls: Arc<Polls<Box<crate::dispatch::Job>>>,
     threads: Vec<JoinHandle<()>>,
     name: String,
+    /// The operators' unix socket, where it is our own.
+    admin_file: Option<std::path::PathBuf>,
 }
 
 /// What a reload may change while the server runs.
@@ -267,10 +269,12 @@ pub fn start(config: Config) -> Result<Running, String> {
         app,
     });
     let threads = start_threads(&shared, slow_work, answer_work).map_err(|e| format!("cannot start a thread: {e}"))?;
+    let mut admin_file = None;
     if let Some(socket) = admin_socket {
+        admin_file = socket.own_file();
         admin::start(socket, &shared, &polls)?;
     }
-    Ok(Running { shared, polls, threads, name })
+    Ok(Running { shared, polls, threads, name, admin_file })
 }
 
 fn start_threads(
@@ -533,6 +537,10 @@ impl Running {
         // Last, so that no ping of a request that was under way is left out.
         sweep::once(&self.shared.app, unix_time());
         self.shared.app.store.close();
+        if let Some(file) = &self.admin_file {
+            // The next start removes it if this does not.
+            let _ = std::fs::remove_file(file);
+        }
         if self.shared.socket.is_inherited() {
             // tiny_http removes a socket's file when it is dropped, and this one is systemd's: never drop it.
             std::mem::forget(self.shared.clone());

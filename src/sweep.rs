@@ -5,6 +5,7 @@ use crate::dispatch::unix_time;
 use crate::store::{participants, rooms};
 use crate::talk::participant::Actor;
 use crate::talk::room::RoomId;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Weak;
 use std::time::{Duration, Instant};
 
@@ -31,7 +32,10 @@ fn every(pause: Duration, app: &Weak<App>, work: impl Fn(&App)) {
         std::thread::sleep(Duration::from_millis(200));
         let Some(app) = app.upgrade() else { return };
         if Instant::now() >= next {
-            work(&app);
+            // The next round comes also after one that panicked, on a damaged page for instance.
+            if catch_unwind(AssertUnwindSafe(|| work(&app))).is_err() {
+                log::error!("looking after the conversations panicked");
+            }
             next = Instant::now() + pause;
         }
     }

@@ -165,3 +165,36 @@ fn parked_polls_are_answered_before_the_end() {
     assert!(server.ended().success(), "{}", server.log());
     polls.into_iter().for_each(|poll| poll.join().unwrap().not_modified());
 }
+
+#[test]
+fn systemd_is_told_how_it_goes() {
+    let server = Server::start();
+    let path = server.data().join("notify.sock");
+    let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let heard = |wanted: &str| {
+        let mut buffer = [0; 256];
+        loop {
+            let length = socket.recv(&mut buffer).unwrap_or_else(|error| panic!("no {wanted}: {error}"));
+            if String::from_utf8_lossy(&buffer[..length]).contains(wanted) {
+                return;
+            }
+        }
+    };
+    let mut command = server.command(&["serve", "--listen", "127.0.0.1:0", "--admin", "", "--data"]);
+    command.arg(server.data().join("another")).stderr(std::process::Stdio::null());
+    let mut child = command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "400000").spawn().unwrap();
+    let signal = |name: &str| {
+        let kill = format!("kill -{name} {}", child.id());
+        assert!(std::process::Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    };
+    heard("READY=1");
+    heard("WATCHDOG=1");
+    heard("WATCHDOG=1");
+    signal("HUP");
+    heard("RELOADING=1");
+    heard("READY=1");
+    signal("TERM");
+    heard("STOPPING=1");
+    assert!(child.wait().unwrap().success());
+}

@@ -12,7 +12,7 @@ mod serve;
 mod stats;
 mod user;
 
-use crate::config::Config;
+use crate::config::{Config, arguments};
 use argh::FromArgs;
 use serde::Serialize;
 use std::io::Write;
@@ -53,7 +53,7 @@ enum Command {
 
 /// Runs the command that the process was started with.
 pub fn run() -> ExitCode {
-    let words: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    let words = arguments();
     let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
     // argh takes a lone dash for an option, unless it is told that none will come.
     if words.last() == Some(&"-") && !words.contains(&"--") {

@@ -161,7 +161,7 @@ impl Client {
         let values = response.headers().get_all(SET_COOKIE).iter();
         let set_cookies = values.filter_map(|value| value.to_str().ok()).map(Secret::new).collect();
         let date = response.headers().get(DATE).and_then(|date| date.to_str().ok()).map(str::to_owned);
-        let is_roomd = response.headers().contains_key(crate::http::OWN_HEADER);
+        let is_roomd = response.headers().contains_key(super::diagnosis::OWN_HEADER);
         Ok(Answer { call, status: status.as_u16(), body, set_cookies, date, is_roomd })
     }
 }

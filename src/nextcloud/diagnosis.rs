@@ -10,6 +10,10 @@ use std::net::{IpAddr, Ipv4Addr};
 /// An address that nobody has (RFC 5737), to see whether Nextcloud believes it.
 const NOBODYS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 77));
 
+/// A header of every answer that roomd gives, so that it can be told from Nextcloud's own. Without the version: that is
+/// nobody's business.
+pub const OWN_HEADER: &str = "X-Roomd";
+
 /// What `status.php` says.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]

@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Longest time that writing an answer may block.
@@ -108,7 +108,15 @@ impl Socket {
         }
     }
 
-    /// The same for people.
+    /// The unix socket's file, unless it is systemd's.
+    pub fn own_file(&self) -> Option<PathBuf> {
+        match self.address()? {
+            Listen::Unix(path) if !self.inherited => Some(path),
+            _ => None,
+        }
+    }
+
+    /// The address for people.
     pub fn name(&self) -> String {
         self.address().map_or_else(|| "?".to_owned(), |address| address.to_string())
     }

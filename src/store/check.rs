@@ -46,7 +46,7 @@ impl Report {
         }
     }
 
-    fn must(&mut self, holds: bool, what: impl FnOnce() -> String) {
+    fn claim(&mut self, holds: bool, what: impl FnOnce() -> String) {
         if !holds {
             self.problem(what);
         }
@@ -81,9 +81,9 @@ fn check_rooms(t: &Reader<'_>, report: &mut Report, step: &mut dyn FnMut(u64)) -
         let (id, room) = (key.value(), decode::<Room>(bytes.value())?);
         newest = id;
         report.rooms += 1;
-        report.must(room.id == id, || format!("conversation {id} says that it is number {}", room.id));
+        report.claim(room.id == id, || format!("conversation {id} says that it is number {}", room.id));
         let led = t.tokens()?.get(room.token.as_str())?.map(|led| led.value());
-        report.must(led == Some(id), || format!("conversation {id}: its token leads to {led:?}"));
+        report.claim(led == Some(id), || format!("conversation {id}: its token leads to {led:?}"));
         check_participants(t, &room, report)?;
         check_pair(t, &room, report)?;
         let messages = check_messages(t, &room, report)?;
@@ -100,10 +100,10 @@ fn check_participants(t: &Reader<'_>, room: &Room, report: &mut Report) -> Resul
     for participant in &room.participants {
         let no = participant.no;
         report.participants += 1;
-        report.must(numbers.insert(no), || format!("conversation {id}: participant {no} is there twice"));
-        report.must(no < room.next_participant, || format!("conversation {id}: participant {no} has no number yet"));
+        report.claim(numbers.insert(no), || format!("conversation {id}: participant {no} is there twice"));
+        report.claim(no < room.next_participant, || format!("conversation {id}: participant {no} has no number yet"));
         let has_session = sessions.iter().any(|(holder, _)| *holder == no);
-        report.must(participant.connected == has_session, || {
+        report.claim(participant.connected == has_session, || {
             format!(
                 "conversation {id}: participant {no} is connected: {}, has a session: {has_session}",
                 participant.connected
@@ -112,9 +112,9 @@ fn check_participants(t: &Reader<'_>, room: &Room, report: &mut Report) -> Resul
         match &participant.actor {
             Actor::User(user) => {
                 report.users += 1;
-                report.must(users.insert(user), || format!("conversation {id}: a user is in it twice"));
+                report.claim(users.insert(user), || format!("conversation {id}: a user is in it twice"));
                 let row = t.members()?.get((user.as_str(), id))?.is_some();
-                report.must(row, || format!("conversation {id}: participant {no} lacks a row of their own"));
+                report.claim(row, || format!("conversation {id}: participant {no} lacks a row of their own"));
             }
             Actor::Guest(_) => {}
             Actor::Bot | Actor::Guests => report.problem(|| format!("conversation {id}: participant {no} is nobody")),
@@ -122,7 +122,7 @@ fn check_participants(t: &Reader<'_>, room: &Room, report: &mut Report) -> Resul
     }
     for (no, _) in &sessions {
         report.sessions += 1;
-        report.must(numbers.contains(no), || format!("conversation {id}: a session of participant {no}, who is gone"));
+        report.claim(numbers.contains(no), || format!("conversation {id}: a session of participant {no}, who is gone"));
     }
     Ok(())
 }
@@ -147,7 +147,7 @@ fn check_pair(t: &Reader<'_>, room: &Room, report: &mut Report) -> Result<()> {
         Some((one, other)) => super::rooms::between(t, one, other)?.map(|room| room.id),
         None => None,
     };
-    report.must(led == Some(room.id), || format!("one-to-one {}: its two users lead to {led:?}", room.id));
+    report.claim(led == Some(room.id), || format!("one-to-one {}: its two users lead to {led:?}", room.id));
     Ok(())
 }
 
@@ -160,22 +160,22 @@ fn check_messages(t: &Reader<'_>, room: &Room, report: &mut Report) -> Result<u6
         let number = key.value().1;
         count += 1;
         comments += u64::from(message.is_comment());
-        report.must(message.id == number, || format!("message {number} says that it is number {}", message.id));
-        report.must(message.comments == comments, || {
+        report.claim(message.id == number, || format!("message {number} says that it is number {}", message.id));
+        report.claim(message.comments == comments, || {
             format!("message {number}: it counts {} comments, there are {comments}", message.comments)
         });
         last = Some(message);
     }
     report.messages += count;
     report.comments += comments;
-    report.must(room.comments == comments, || {
+    report.claim(room.comments == comments, || {
         format!("conversation {id}: it counts {} comments, there are {comments}", room.comments)
     });
     let last_id = last.as_ref().map_or(0, |message| message.id);
-    report.must(room.last_message_id == last_id, || {
+    report.claim(room.last_message_id == last_id, || {
         format!("conversation {id}: its last message is {}, there is {last_id}", room.last_message_id)
     });
-    report.must(room.last_message.is_none() || room.last_message == last, || {
+    report.claim(room.last_message.is_none() || room.last_message == last, || {
         format!("conversation {id}: the copy of its last message differs")
     });
     Ok(count)
@@ -184,12 +184,12 @@ fn check_messages(t: &Reader<'_>, room: &Room, report: &mut Report) -> Result<u6
 /// Every row that leads to a conversation leads to one that knows of it.
 fn check_indexes(t: &Reader<'_>, report: &mut Report, step: &mut dyn FnMut(u64)) -> Result<()> {
     let (tokens, rooms) = (t.tokens()?.len()?, report.rooms);
-    report.must(tokens == rooms, || format!("there are {tokens} tokens of {rooms} conversations"));
+    report.claim(tokens == rooms, || format!("there are {tokens} tokens of {rooms} conversations"));
     for entry in t.pairs()?.iter()? {
         let id = entry?.1.value();
         let room = super::rooms::get(t, id)?;
         let fits = room.is_some_and(|room| room.kind == RoomType::OneToOne);
-        report.must(fits, || format!("two users lead to conversation {id}, which is no one-to-one"));
+        report.claim(fits, || format!("two users lead to conversation {id}, which is no one-to-one"));
     }
     for entry in t.members()?.iter()? {
         let (_, bytes) = entry?;
@@ -198,28 +198,28 @@ fn check_indexes(t: &Reader<'_>, report: &mut Report, step: &mut dyn FnMut(u64))
     }
     // Each of those users has a row, as was seen above: with as many rows there is none that leads astray.
     let (rows, users) = (t.members()?.len()?, report.users);
-    report.must(rows == users, || format!("{users} users are in conversations, {rows} have a row of their own there"));
+    report.claim(rows == users, || format!("{users} users are in conversations, {rows} have a row of their own there"));
     for entry in t.sessions()?.iter()? {
         let (room, no) = entry?.0.value();
         let knows = super::rooms::get(t, room)?.is_some_and(|room| room.participant(no).is_some());
-        report.must(knows, || format!("a session of nobody in conversation {room}"));
+        report.claim(knows, || format!("a session of nobody in conversation {room}"));
     }
     for entry in t.guests()?.iter()? {
         let (key, no) = entry?;
         let ((cookie, room), no) = (key.value(), no.value());
         let session = participants::session(t, room, no)?;
         let fits = session.is_some_and(|session| session.cookie.as_ref() == Some(cookie));
-        report.must(fits, || {
+        report.claim(fits, || {
             format!("a guest's cookie leads to participant {no} of conversation {room}, who has another")
         });
     }
     for entry in t.guest_names()?.iter()? {
         let room = entry?.0.value().0;
         let exists = t.rooms()?.get(room)?.is_some();
-        report.must(exists, || format!("a guest's name in conversation {room}, which is gone"));
+        report.claim(exists, || format!("a guest's name in conversation {room}, which is gone"));
     }
     let (all, found) = (t.messages()?.len()?, report.messages);
-    report.must(all == found, || format!("there are {all} messages, {found} of them in a conversation"));
+    report.claim(all == found, || format!("there are {all} messages, {found} of them in a conversation"));
     Ok(())
 }
 
@@ -239,9 +239,9 @@ fn check_numbers(t: &Reader<'_>, newest_room: RoomId, report: &mut Report) -> Re
     let meta = t.transaction.open_table(tables::META)?;
     let number = |name: &str| -> Result<u64> { Ok(meta.get(name)?.map_or(0, |value| value.value())) };
     let schema = number("schema")?;
-    report.must(schema == tables::SCHEMA, || format!("the schema is {schema}, this roomd knows {}", tables::SCHEMA));
+    report.claim(schema == tables::SCHEMA, || format!("the schema is {schema}, this roomd knows {}", tables::SCHEMA));
     let next = number("next_room")?;
-    report.must(newest_room == 0 || next > newest_room, || {
+    report.claim(newest_room == 0 || next > newest_room, || {
         format!("conversation {newest_room} exists, the next one gets number {next}")
     });
     let mut newest: MessageId = 0;
@@ -249,7 +249,7 @@ fn check_numbers(t: &Reader<'_>, newest_room: RoomId, report: &mut Report) -> Re
         newest = newest.max(decode::<Room>(entry?.1.value())?.last_message_id);
     }
     let next = number("next_message")?;
-    report.must(newest == 0 || next > newest as u64, || {
+    report.claim(newest == 0 || next > newest as u64, || {
         format!("message {newest} exists, the next one gets number {next}")
     });
     Ok(())
