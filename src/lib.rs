@@ -2,20 +2,23 @@
 //!
 //! # The house
 //!
-//! Four floors on a common ground. Imports go down only, each library has one door, and `tests/house.rs` sees to both.
+//! Five floors on a common ground. Imports go down only, each library has one door, and `tests/house.rs` sees to both.
 //!
 //! ```text
-//! main.rs              calls the command line
+//! main.rs              starts `commands`
 //!
-//! -- edge --           from the command line or the socket to a handler and back
-//! commands/mod.rs      the command line, a file for each command; the door of argh
-//! commands/serve.rs  commands/check.rs  commands/backup.rs  commands/export.rs  commands/room.rs  commands/user.rs
-//! commands/stats.rs
-//! commands/change.rs   a change through the running server, or without one     commands/progress.rs   a bar
+//! -- commands --       the command line; the door of argh. The changing ones go through a running server
+//! commands/mod.rs      commands/serve.rs  commands/check.rs  commands/backup.rs  commands/export.rs
+//! commands/room.rs  commands/user.rs  commands/stats.rs
+//! commands/change.rs   how a command changes something    commands/progress.rs  what a person sees meanwhile
+//! ask.rs               a question to roomd's own sockets
+//! operations.rs        the changes that operators may ask for
+//!
+//! -- edge --           from the socket to a handler and back
 //! server.rs            listening, threads, limits, shutdown; with its folder the door of tiny_http
-//! server/run.rs        the process: log, signals, systemd     server/socket.rs   the sockets
-//! server/admin.rs      the operators' socket: health, readiness, metrics, changes
-//! sweep.rs             what is done every few seconds
+//! server/socket.rs     binding, or taking systemd's            server/run.rs   signals, systemd, the log
+//! server/admin.rs      the operators' own socket
+//! sweep.rs             what roomd does by itself every few seconds
 //! dispatch.rs          the path of one request, in two lanes
 //! routes.rs            every route on one page: method, path, who may call it, handler
 //!
@@ -24,8 +27,7 @@
 //! api/conversation.rs  api/participant.rs  api/guest.rs  api/webinar.rs
 //! api/chat.rs  api/call.rs  api/signaling.rs  api/capabilities.rs
 //! api/account.rs       accounts that Nextcloud no longer has
-//! api/changes.rs       changes that moderators make through the API, and operators with commands
-//! operations.rs        the operators' changes
+//! api/changes.rs       changes that requests and operators share
 //! http.rs              our own request; parameters from query, form and JSON, with PHP's casts
 //! ocs.rs               the OCS envelope in JSON and XML; every error as callers see it; the door of quick_xml
 //! auth.rs              who is calling: logins known lately, one question to Nextcloud for all who wait for it
@@ -34,17 +36,15 @@
 //! -- outside --        what is not in this process, or outlives a request
 //! store/mod.rs         the database: read(|t| ..), write(|t| ..); the folder is the door of redb
 //! store/tables.rs      the tables and their keys              store/commit.rs   many changes, one commit
-//! store/backup.rs      copies, and putting one in place       store/transfer.rs   the whole content, record by record
-//! store/check.rs       whether everything agrees              store/damage.rs   what to do about a damaged file
-//! store/read_only.rs   looking from another process
 //! store/rooms.rs  store/participants.rs  store/messages.rs  store/people.rs  store/attempts.rs
+//! store/read_only.rs   the database beside a running server     store/check.rs   whether everything agrees
+//! store/backup.rs      copies, and back                         store/transfer.rs   out of the database and in, line by line
+//! store/damage.rs      a database that cannot be read
 //! nextcloud/mod.rs     logins, people, groups and circles, asked of Nextcloud; the folder is the door of ureq
 //! nextcloud/client.rs  one question over HTTP                 nextcloud/directory.rs   the questions there are
-//! nextcloud/diagnosis.rs   questions about Nextcloud itself
-//! nextcloud/local.rs   the same answered from the configuration
+//! nextcloud/local.rs   the same answered from the configuration   nextcloud/diagnosis.rs   what `check` asks
 //! presence.rs          sessions' last pings, in memory
 //! signals.rs           what the clients in a call send each other, in memory
-//! ask.rs               one HTTP request to roomd's own sockets
 //! password.rs          room passwords; the door of bcrypt
 //!
 //! -- rules --          talk/: Talk's rules, pure. No I/O and no clock: the time is an argument
@@ -55,7 +55,7 @@
 //! -- ground --         what every floor stands on
 //! error.rs             what can go wrong, by its meaning
 //! secret.rs            texts that never reach a log
-//! metrics.rs           counters and their Prometheus text
+//! metrics.rs           counters, and their Prometheus text
 //! config/keys.rs       what changed between two readings of the file
 //! config.rs            file, environment and credentials -> a checked Config; the only reader of the environment
 //! ```
