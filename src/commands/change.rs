@@ -1,5 +1,6 @@
 //! How a command changes something: through the running server, or in the database itself when none runs.
 
+use super::backup::own_it_like_the_folder;
 use crate::ask::ask;
 use crate::config::Config;
 use crate::nextcloud;
@@ -42,6 +43,8 @@ fn without_server(config: &Config, operation: &Operation) -> Result<Value, Strin
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs() as i64);
     let outcome = operation.carry_out(&store, now);
     store.close();
+    // A database that root has just made would be of no use to the service.
+    own_it_like_the_folder(config);
     outcome
 }
 
