@@ -296,7 +296,10 @@ impl Outcome {
 
 fn run(arguments: &Arguments, server: &Server, scenario: &str, logins: &[(String, String)]) -> Outcome {
     // Everybody logs in before the clock runs.
-    drive(server, "show", logins.len(), Duration::ZERO, arguments, logins);
+    let mut client = Client::new(server, arguments.close);
+    for (user, token) in logins {
+        client.ask(&request("show", user, token, 0, arguments.close));
+    }
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         if let Some((beside, clients)) = arguments.beside.as_deref().and_then(|b| b.split_once(':')) {

@@ -166,14 +166,16 @@ impl<W> Logins<W> {
         Lookup::Ask(request)
     }
 
+    /// Gives back the requests that waited for an answer, since Nextcloud was not asked after all. That says nothing
+    /// about Nextcloud.
+    pub fn give_up(&self, key: LoginKey) -> Vec<W> {
+        self.lock().no_longer_asked(key)
+    }
+
     /// Notes Nextcloud's answer, or that there was none, and gives back the requests that waited for it.
     pub fn settle(&self, key: LoginKey, answer: &Result<Verdict>, now: Instant) -> Vec<W> {
         let mut state = self.lock();
-        let waiting = match state.entries.remove(&key) {
-            Some(Entry::Asked(requests)) => requests,
-            Some(Entry::Judged(..)) | None => Vec::new(),
-        };
-        state.waiting -= waiting.len();
+        let waiting = state.no_longer_asked(key);
         match answer {
             Ok(verdict) => {
                 let keep = if verdict.user.is_some() { state.good_for } else { state.bad_for };
@@ -202,6 +204,15 @@ impl<W> Logins<W> {
 }
 
 impl<W> State<W> {
+    fn no_longer_asked(&mut self, key: LoginKey) -> Vec<W> {
+        let waiting = match self.entries.remove(&key) {
+            Some(Entry::Asked(requests)) => requests,
+            Some(Entry::Judged(..)) | None => Vec::new(),
+        };
+        self.waiting -= waiting.len();
+        waiting
+    }
+
     /// Forgets what is old when there is too much; then refusals, then everything that was judged.
     fn make_room(&mut self, now: Instant) {
         let rules: [fn(&Entry<W>, Instant) -> bool; 3] = [
@@ -287,6 +298,18 @@ mod tests {
         let key = key(&logins, "Basic y", "");
         assert!(matches!(logins.look_up(key, 9, now), Lookup::Refused(9, Error::Unavailable(_))));
         assert!(matches!(logins.look_up(key, 9, now + DOWN_PAUSE), Lookup::Ask(9)));
+    }
+
+    #[test]
+    fn a_full_queue_is_not_nextclouds_fault() {
+        let logins = logins();
+        let now = Instant::now();
+        for n in 0..=DOWN_AFTER {
+            let key = key(&logins, &format!("Basic {n}"), "");
+            assert!(matches!(logins.look_up(key, n, now), Lookup::Ask(_)));
+            assert!(logins.give_up(key).is_empty());
+        }
+        assert!(!logins.is_down(now));
     }
 
     #[test]

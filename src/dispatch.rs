@@ -166,9 +166,8 @@ impl Dispatcher {
                 match work {
                     SlowWork::Run(job) => job.fail(&busy),
                     SlowWork::Ask(key, job) => {
-                        let waiting = self.logins.settle(key, &Err(busy.clone()), Instant::now());
-                        job.fail(&busy);
-                        waiting.into_iter().for_each(|job| job.fail(&busy));
+                        let waiting = self.logins.give_up(key);
+                        std::iter::once(job).chain(waiting).for_each(|job| job.fail(&busy));
                     }
                 }
             }
@@ -177,14 +176,15 @@ impl Dispatcher {
 
     /// Asks Nextcloud who sent a request; everybody who waits for the same answer goes on with it.
     fn ask(self: &Arc<Self>, key: LoginKey, job: Box<Job>) {
+        if self.logins.is_down(Instant::now()) {
+            let down = Error::Unavailable("Nextcloud does not answer");
+            let waiting = self.logins.give_up(key);
+            return std::iter::once(job).chain(waiting).for_each(|job| job.fail(&down));
+        }
         let asker = job.request.asker();
-        let login = if self.logins.is_down(Instant::now()) {
-            Err(Error::Unavailable("Nextcloud does not answer"))
-        } else {
-            // A panic here would leave everybody with these credentials waiting for ever.
-            catch_unwind(AssertUnwindSafe(|| self.app.directory.whoami(&asker)))
-                .unwrap_or_else(|_| Err(Error::internal("asking who a caller is panicked")))
-        };
+        // A panic here would leave everybody with these credentials waiting for ever.
+        let login = catch_unwind(AssertUnwindSafe(|| self.app.directory.whoami(&asker)))
+            .unwrap_or_else(|_| Err(Error::internal("asking who a caller is panicked")));
         if let Ok(Some(login)) = &login {
             self.keep_name(login);
         }

@@ -122,9 +122,9 @@ impl Responder {
     fn write_log(&self, status: u16) {
         match &self.error {
             Some(error @ (Error::Internal(_) | Error::StorageFull)) => log::error!("request {}: {error}", self.id),
-            Some(error @ (Error::Unavailable(_) | Error::NotConfigured(_))) => {
-                log::warn!("request {}: {error}", self.id);
-            }
+            Some(error @ Error::NotConfigured(_)) => log::warn!("request {}: {error}", self.id),
+            // The cause is in the log once; strangers must not fill the disk with what follows from it.
+            Some(error @ Error::Unavailable(_)) => log::debug!("request {}: {error}", self.id),
             Some(_) | None => {}
         }
         if let Some(what) = &self.log {
@@ -135,27 +135,32 @@ impl Responder {
 
 fn head_and_body(answer: &Answer, head_only: bool) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(1024 + answer.body.len());
-    bytes.extend_from_slice(format!("HTTP/1.1 {} {}\r\n", answer.status, reason(answer.status)).as_bytes());
-    bytes.extend_from_slice(COMMON_HEADERS.as_bytes());
-    bytes.extend_from_slice(format!("{}: 1\r\n", nextcloud::diagnosis::OWN_HEADER).as_bytes());
-    if let Some(content_type) = answer.content_type {
-        bytes.extend_from_slice(format!("Content-Type: {content_type}\r\n").as_bytes());
-    }
-    for (name, value) in &answer.headers {
-        // tiny_http does not check: a line break would let a value speak for itself.
-        if !value.bytes().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
-            bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
-        }
-    }
-    // A 304 describes the answer that it stands for, whose length is not known (SPEC D.4).
-    if answer.status != 304 {
-        bytes.extend_from_slice(format!("Content-Length: {}\r\n", answer.body.len()).as_bytes());
-    }
-    bytes.extend_from_slice(b"\r\n");
+    // Writing to memory does not fail.
+    let _ = write_head(&mut bytes, answer);
     if !head_only {
         bytes.extend_from_slice(&answer.body);
     }
     bytes
+}
+
+fn write_head(out: &mut Vec<u8>, answer: &Answer) -> std::io::Result<()> {
+    write!(out, "HTTP/1.1 {} {}\r\n{COMMON_HEADERS}", answer.status, reason(answer.status))?;
+    write!(out, "{}: 1\r\n", nextcloud::diagnosis::OWN_HEADER)?;
+    if let Some(content_type) = answer.content_type {
+        write!(out, "Content-Type: {content_type}\r\n")?;
+    }
+    for (name, value) in &answer.headers {
+        // tiny_http does not check: a line break would let a value speak for itself.
+        if !value.bytes().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
+            write!(out, "{name}: {value}\r\n")?;
+        }
+    }
+    // A 304 describes the answer that it stands for, whose length is not known (SPEC D.4).
+    if answer.status != 304 {
+        write!(out, "Content-Length: {}\r\n", answer.body.len())?;
+    }
+    out.extend_from_slice(b"\r\n");
+    Ok(())
 }
 
 fn reason(status: u16) -> &'static str {

@@ -140,8 +140,10 @@ impl Store {
     /// Commits what waits and closes the file in good order. Whoever asks later is refused.
     pub fn close(&self) {
         self.committer.close();
-        if let Ok(mut database) = self.shared.database.write() {
-            *database = None;
+        if let Ok(mut database) = self.shared.database.write()
+            && database.take().is_some_and(|database| database.close().is_ok())
+        {
+            damage::note_good_end(&self.shared.path);
         }
     }
 
@@ -159,9 +161,10 @@ fn open_verified(path: &Path, cache_bytes: usize) -> std::result::Result<Databas
     if std::fs::metadata(path).is_ok_and(|file| file.len() == 0) {
         return Err(damaged("it is empty (in a new installation, remove it)".to_owned()));
     }
+    let verify = !damage::ended_well(path);
     let opened = damage::caught(|| {
         let mut builder = builder(cache_bytes);
-        builder.set_check_integrity_on_open(true);
+        builder.set_check_integrity_on_open(verify);
         Ok(match builder.create(path) {
             Ok(database) => prepare(&database).map(|()| database).map_err(|e| format!("{}: {e}", path.display())),
             Err(DatabaseError::DatabaseAlreadyOpen) => {
