@@ -100,7 +100,7 @@ struct Copy<'c, 'p> {
 impl Copy<'_, '_> {
     fn table<K: Key + 'static, V: Value + 'static>(&mut self, table: TableDefinition<'_, K, V>) -> Result<()> {
         let mut target = self.to.open_table(table)?;
-        for entry in self.from.transaction.open_table(table)?.iter()? {
+        for entry in self.from.state.transaction.open_table(table)?.iter()? {
             let (key, value) = entry?;
             target.insert(key.value(), value.value())?;
             self.done += 1;
@@ -169,7 +169,14 @@ fn build(
     let database = new_database(path)?;
     super::prepare(&database).map_err(failed)?;
     let (names, presence) = (Names::default(), Arc::new(Presence::default()));
-    let shared = Shared { database: RwLock::new(None), path: path.to_owned(), cache_bytes: CACHE, names, presence };
+    let shared = Shared {
+        database: RwLock::new(None),
+        path: path.to_owned(),
+        cache_bytes: CACHE,
+        latest: RwLock::default(),
+        names,
+        presence,
+    };
     let mut transaction = database.begin_write().map_err(|e| failed(e.into()))?;
     transaction.set_quick_repair(true);
     {

@@ -236,7 +236,7 @@ fn check_people(t: &Reader<'_>, report: &mut Report) -> Result<()> {
 
 /// The numbers that are given out next are larger than any that were.
 fn check_numbers(t: &Reader<'_>, newest_room: RoomId, report: &mut Report) -> Result<()> {
-    let meta = t.transaction.open_table(tables::META)?;
+    let meta = t.state.transaction.open_table(tables::META)?;
     let number = |name: &str| -> Result<u64> { Ok(meta.get(name)?.map_or(0, |value| value.value())) };
     let schema = number("schema")?;
     report.claim(schema == tables::SCHEMA, || format!("the schema is {schema}, this roomd knows {}", tables::SCHEMA));

@@ -164,6 +164,9 @@ fn reopen(shared: &Shared) -> bool {
         return false;
     }
     let Ok(mut database) = shared.database.write() else { return false };
+    if shared.forget_state().is_err() {
+        return false;
+    }
     *database = None;
     match super::open_file(&shared.path, shared.cache_bytes) {
         Ok(opened) => {
@@ -210,6 +213,7 @@ fn run_batch(shared: &Shared, batch: &mut [Box<dyn Job>]) -> Result<Effects> {
         effects.committed = anything;
         if anything {
             transaction.commit()?;
+            shared.forget_state()?;
         }
         return Ok(effects);
     }

@@ -22,9 +22,8 @@ use crate::talk::room::RoomId;
 use commit::{Committer, Writer};
 use people::Names;
 use redb::{Database, DatabaseError, ReadOnlyTable, ReadableDatabase, ReadableTable};
-use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 use std::time::Duration;
 
 /// The database's file inside the data folder.
@@ -54,6 +53,9 @@ pub struct Shared {
     database: RwLock<Option<Database>>,
     path: PathBuf,
     cache_bytes: usize,
+    /// The state after the latest commit, for all readers: beginning a transaction takes system calls, and opening a
+    /// table a microsecond. `None` until somebody reads.
+    latest: RwLock<Option<Arc<State>>>,
     names: Names,
     presence: Arc<Presence>,
 }
@@ -77,6 +79,7 @@ impl Store {
             database: RwLock::new(Some(database)),
             path,
             cache_bytes,
+            latest: RwLock::default(),
             names: Names::default(),
             presence,
         });
@@ -88,7 +91,8 @@ impl Store {
     pub fn read<T>(&self, look: impl FnOnce(&Reader) -> Result<T>) -> Result<T> {
         let guard = self.shared.database.read().map_err(|_| Error::internal("the database's lock is poisoned"))?;
         let database = guard.as_ref().ok_or(Error::Unavailable("the database is being opened again"))?;
-        look(&Reader::new(database.begin_read()?, &self.shared.names, &self.shared.presence))
+        let state = self.shared.latest_state(database)?;
+        look(&Reader::new(&state, &self.shared.names, &self.shared.presence))
     }
 
     /// Runs `change` in the committing thread and waits until it is on disk. When `change` fails, nothing of it is
@@ -141,6 +145,7 @@ impl Store {
     pub fn close(&self) {
         self.committer.close();
         if let Ok(mut database) = self.shared.database.write()
+            && self.shared.forget_state().is_ok()
             && database.take().is_some_and(|database| database.close().is_ok())
         {
             damage::note_good_end(&self.shared.path);
@@ -254,34 +259,39 @@ pub trait Snapshot {
 
 /// A read transaction. Each table is opened once, when it is first needed.
 pub struct Reader<'s> {
-    transaction: redb::ReadTransaction,
-    tables: OpenTables,
+    state: &'s State,
     names: &'s Names,
     presence: &'s Presence,
 }
 
-#[derive(Default)]
-struct OpenTables {
-    rooms: OnceCell<ReadOnlyTable<u64, &'static [u8]>>,
-    tokens: OnceCell<ReadOnlyTable<&'static str, u64>>,
-    pairs: OnceCell<ReadOnlyTable<(&'static str, &'static str), u64>>,
-    members: OnceCell<ReadOnlyTable<(&'static str, u64), &'static [u8]>>,
-    sessions: OnceCell<ReadOnlyTable<(u64, u32), &'static [u8]>>,
-    guests: OnceCell<ReadOnlyTable<(&'static [u8; 32], u64), u32>>,
-    messages: OnceCell<ReadOnlyTable<(u64, i64), &'static [u8]>>,
-    people: OnceCell<ReadOnlyTable<&'static str, &'static [u8]>>,
-    guest_names: OnceCell<ReadOnlyTable<(u64, &'static [u8; 20]), &'static str>>,
-    attempts: OnceCell<ReadOnlyTable<&'static [u8; 32], &'static [u8]>>,
+/// A read transaction, and the tables that have been opened in it.
+pub struct State {
+    transaction: redb::ReadTransaction,
+    tables: OpenTables,
 }
 
-impl<'s> Reader<'s> {
-    fn new(transaction: redb::ReadTransaction, names: &'s Names, presence: &'s Presence) -> Reader<'s> {
-        Reader { transaction, tables: OpenTables::default(), names, presence }
+#[derive(Default)]
+struct OpenTables {
+    rooms: OnceLock<ReadOnlyTable<u64, &'static [u8]>>,
+    tokens: OnceLock<ReadOnlyTable<&'static str, u64>>,
+    pairs: OnceLock<ReadOnlyTable<(&'static str, &'static str), u64>>,
+    members: OnceLock<ReadOnlyTable<(&'static str, u64), &'static [u8]>>,
+    sessions: OnceLock<ReadOnlyTable<(u64, u32), &'static [u8]>>,
+    guests: OnceLock<ReadOnlyTable<(&'static [u8; 32], u64), u32>>,
+    messages: OnceLock<ReadOnlyTable<(u64, i64), &'static [u8]>>,
+    people: OnceLock<ReadOnlyTable<&'static str, &'static [u8]>>,
+    guest_names: OnceLock<ReadOnlyTable<(u64, &'static [u8; 20]), &'static str>>,
+    attempts: OnceLock<ReadOnlyTable<&'static [u8; 32], &'static [u8]>>,
+}
+
+impl State {
+    fn new(transaction: redb::ReadTransaction) -> State {
+        State { transaction, tables: OpenTables::default() }
     }
 
     fn table<'t, K: redb::Key + 'static, V: redb::Value + 'static>(
         &self,
-        cell: &'t OnceCell<ReadOnlyTable<K, V>>,
+        cell: &'t OnceLock<ReadOnlyTable<K, V>>,
         definition: redb::TableDefinition<'_, K, V>,
     ) -> Result<&'t ReadOnlyTable<K, V>> {
         match cell.get() {
@@ -294,36 +304,64 @@ impl<'s> Reader<'s> {
     }
 }
 
+impl<'s> Reader<'s> {
+    fn new(state: &'s State, names: &'s Names, presence: &'s Presence) -> Reader<'s> {
+        Reader { state, names, presence }
+    }
+}
+
+impl Shared {
+    /// The state after the latest commit. Whoever asks first begins the transaction that all share until the next.
+    fn latest_state(&self, database: &Database) -> Result<Arc<State>> {
+        let poisoned = || Error::internal("the lock of the latest state is poisoned");
+        if let Some(state) = &*self.latest.read().map_err(|_| poisoned())? {
+            return Ok(state.clone());
+        }
+        // Begun under the lock: a state from before a commit cannot be put there after it.
+        let mut latest = self.latest.write().map_err(|_| poisoned())?;
+        match &*latest {
+            Some(state) => Ok(state.clone()),
+            None => Ok(latest.insert(Arc::new(State::new(database.begin_read()?))).clone()),
+        }
+    }
+
+    /// Lets the next reader see what has just been committed.
+    fn forget_state(&self) -> Result<()> {
+        *self.latest.write().map_err(|_| Error::internal("the lock of the latest state is poisoned"))? = None;
+        Ok(())
+    }
+}
+
 impl Snapshot for Reader<'_> {
     fn rooms(&self) -> Result<&impl ReadableTable<u64, &'static [u8]>> {
-        self.table(&self.tables.rooms, tables::ROOMS)
+        self.state.table(&self.state.tables.rooms, tables::ROOMS)
     }
     fn tokens(&self) -> Result<&impl ReadableTable<&'static str, u64>> {
-        self.table(&self.tables.tokens, tables::TOKENS)
+        self.state.table(&self.state.tables.tokens, tables::TOKENS)
     }
     fn pairs(&self) -> Result<&impl ReadableTable<(&'static str, &'static str), u64>> {
-        self.table(&self.tables.pairs, tables::PAIRS)
+        self.state.table(&self.state.tables.pairs, tables::PAIRS)
     }
     fn members(&self) -> Result<&impl ReadableTable<(&'static str, u64), &'static [u8]>> {
-        self.table(&self.tables.members, tables::MEMBERS)
+        self.state.table(&self.state.tables.members, tables::MEMBERS)
     }
     fn sessions(&self) -> Result<&impl ReadableTable<(u64, u32), &'static [u8]>> {
-        self.table(&self.tables.sessions, tables::SESSIONS)
+        self.state.table(&self.state.tables.sessions, tables::SESSIONS)
     }
     fn guests(&self) -> Result<&impl ReadableTable<(&'static [u8; 32], u64), u32>> {
-        self.table(&self.tables.guests, tables::GUESTS)
+        self.state.table(&self.state.tables.guests, tables::GUESTS)
     }
     fn messages(&self) -> Result<&impl ReadableTable<(u64, i64), &'static [u8]>> {
-        self.table(&self.tables.messages, tables::MESSAGES)
+        self.state.table(&self.state.tables.messages, tables::MESSAGES)
     }
     fn people(&self) -> Result<&impl ReadableTable<&'static str, &'static [u8]>> {
-        self.table(&self.tables.people, tables::PEOPLE)
+        self.state.table(&self.state.tables.people, tables::PEOPLE)
     }
     fn guest_names(&self) -> Result<&impl ReadableTable<(u64, &'static [u8; 20]), &'static str>> {
-        self.table(&self.tables.guest_names, tables::GUEST_NAMES)
+        self.state.table(&self.state.tables.guest_names, tables::GUEST_NAMES)
     }
     fn attempts(&self) -> Result<&impl ReadableTable<&'static [u8; 32], &'static [u8]>> {
-        self.table(&self.tables.attempts, tables::ATTEMPTS)
+        self.state.table(&self.state.tables.attempts, tables::ATTEMPTS)
     }
     fn names(&self) -> &Names {
         self.names

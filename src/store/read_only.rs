@@ -2,7 +2,7 @@
 
 use super::damage::{advice, caught};
 use super::people::Names;
-use super::{FILE_NAME, Reader};
+use super::{FILE_NAME, Reader, State};
 use crate::error::{Error, Result};
 use crate::presence::Presence;
 use redb::{DatabaseError, ReadOnlyDatabase, ReadableDatabase};
@@ -52,7 +52,8 @@ impl ReadOnly {
     pub fn read<T>(&self, look: impl FnOnce(&Reader<'_>) -> Result<T>) -> std::result::Result<T, String> {
         let outcome = caught(|| {
             let begun = self.database.begin_read().map_err(Error::from);
-            let outcome = begun.and_then(|transaction| look(&Reader::new(transaction, &self.names, &self.presence)));
+            let state = begun.map(State::new);
+            let outcome = state.and_then(|state| look(&Reader::new(&state, &self.names, &self.presence)));
             outcome.map_err(|error| error.to_string())
         });
         outcome.map_err(|error| format!("cannot read {}: {error}", self.path.display()))

@@ -43,7 +43,7 @@ pub fn export(t: &Reader<'_>, take: &mut dyn FnMut(Record) -> Result<()>, progre
             progress(done, total);
         }
     };
-    let meta = t.transaction.open_table(super::tables::META)?;
+    let meta = t.state.transaction.open_table(super::tables::META)?;
     let number = |name: &str| -> Result<u64> { Ok(meta.get(name)?.map_or(1, |value| value.value())) };
     take(Record::Numbers { next_room: number("next_room")?, next_message: number("next_message")? })?;
     for entry in t.people()?.iter()? {
