@@ -14,6 +14,7 @@
 //! commands/change.rs   a change through the running server, or without one     commands/progress.rs   a bar
 //! server.rs            listening, threads, limits, shutdown; with its folder the door of tiny_http
 //! server/run.rs        the process: log, signals, systemd     server/socket.rs   the sockets
+//! server/writers.rs    the threads, and callers who do not take their answers
 //! server/admin.rs      the operators' socket: health, readiness, metrics, changes
 //! sweep.rs             what is done every few seconds
 //! dispatch.rs          the path of one request, in two lanes

@@ -6,12 +6,32 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Longest time that writing an answer may block.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A socket unit with this in its `FileDescriptorName=` is the operators' one.
 const ADMIN_NAME: &str = "admin";
+
+/// A thread of tiny_http's panicked while it accepted a connection.
+static ACCEPTING_PANICKED: AtomicBool = AtomicBool::new(false);
+
+/// Notes panics of tiny_http's accepting threads from now on. One happens where it copies a connection's descriptor.
+pub fn note_panics() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if panic.location().is_some_and(|at| at.file().ends_with("refined_tcp_stream.rs")) {
+            ACCEPTING_PANICKED.store(true, Ordering::SeqCst);
+        }
+        usual(panic);
+    }));
+}
+
+/// Whether such a thread panicked since this was asked last.
+pub fn accepting_panicked() -> bool {
+    ACCEPTING_PANICKED.swap(false, Ordering::SeqCst)
+}
 
 /// A socket that is listened on.
 pub struct Socket {
