@@ -47,6 +47,10 @@ const LAST_REQUESTS: Duration = Duration::from_millis(50);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long a server that seems to accept no more may take to answer its own question.
 const ACCEPT_PATIENCE: Duration = Duration::from_millis(300);
+/// So many open connections cannot be in one another's way.
+const FEW_CONNECTIONS: usize = 2;
+/// How many connections end at a time for the sake of those that wait.
+const KNOCKS: usize = 8;
 /// Threads that write the answers of committed changes.
 const ANSWER_THREADS: usize = 2;
 
@@ -304,8 +308,8 @@ fn start_threads(
     let app = Arc::downgrade(&shared.app);
     start("accounts", Box::new(move || sweep::look_for_gone_accounts(&app)))?;
     socket::note_panics();
-    let accepting = shared.clone();
-    start("accepting", Box::new(move || accepting.look_after_accepting()))?;
+    let connections = shared.clone();
+    start("connections", Box::new(move || connections.look_after_connections()))?;
     Ok(threads)
 }
 
@@ -313,6 +317,11 @@ fn start_threads(
 fn write_answer(work: &Mutex<Receiver<(Responder, Answer)>>) -> bool {
     let next = work.lock().unwrap_or_else(PoisonError::into_inner).recv();
     next.map(|(responder, answer)| responder.send(answer)).is_ok()
+}
+
+/// How many descriptors the process has; none where that cannot be told.
+fn open_descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
 }
 
 /// What clients compare to learn that the server's settings changed.
@@ -371,11 +380,19 @@ impl Shared {
         }
     }
 
-    /// tiny_http's thread that accepts panics when it has got the last descriptor, and nothing else tells of it. It may
-    /// have been the one for operators: whether this one accepts is found out by asking.
-    fn look_after_accepting(&self) {
-        loop {
+    /// Makes up for two weaknesses of tiny_http's, for as long as the process lives.
+    ///
+    /// When several connections come at once it may give more of them to its idle threads than there are: the rest wait
+    /// until another connection ends, which they do not when nobody says anything on them. An end of a connection is
+    /// what it gets here. And its thread that accepts panics when it has got the last descriptor, and nothing else
+    /// tells of it. That may have been the one for operators: whether this one accepts is found out by asking.
+    fn look_after_connections(&self) {
+        let usual = open_descriptors();
+        while !self.stopping.load(Ordering::SeqCst) {
             std::thread::sleep(ACCEPT_PAUSE);
+            if open_descriptors() > usual + FEW_CONNECTIONS {
+                (0..KNOCKS).for_each(|_| self.socket.knock());
+            }
             if !socket::accepting_panicked() {
                 continue;
             }

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 /// Longest time that writing an answer may block.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest time that connecting to itself may take; a unix socket's queue is as long as the system's limit.
+const KNOCK_TIMEOUT: Duration = Duration::from_millis(100);
 /// A socket unit with this in its `FileDescriptorName=` is the operators' one.
 const ADMIN_NAME: &str = "admin";
 
@@ -158,6 +160,20 @@ impl Socket {
             Listener::Tcp(listener) => tiny_http::Server::from_listener(listener.try_clone()?, None),
         };
         server.map_err(|e| std::io::Error::other(e.to_string()))
+    }
+
+    /// Connects to itself and ends the connection. It fails when descriptors are short, and then there is no need for it.
+    pub fn knock(&self) {
+        match self.address() {
+            Some(Listen::Unix(path)) => drop(UnixStream::connect(path)),
+            Some(Listen::Tcp(address)) => {
+                if let Ok(stream) = TcpStream::connect_timeout(&address, KNOCK_TIMEOUT) {
+                    // Without this the system would remember each for a minute.
+                    let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+                }
+            }
+            None => {}
+        }
     }
 
     /// Accepts no further connections, on no copy of the socket. systemd's goes on: it keeps callers for the next start.
