@@ -391,13 +391,14 @@ impl Shared {
         while !self.stopping.load(Ordering::SeqCst) {
             std::thread::sleep(ACCEPT_PAUSE);
             if open_descriptors() > usual + FEW_CONNECTIONS {
-                (0..KNOCKS).for_each(|_| self.socket.knock());
+                // The first that fails has told that there is no more to be done now.
+                let _ = (0..KNOCKS).all(|_| self.socket.knock());
             }
             if !socket::accepting_panicked() {
                 continue;
             }
             let Some(address) = self.socket.address() else { return };
-            let answers = (0..2).any(|_| crate::ask::answers(&address, ACCEPT_PATIENCE));
+            let answers = self.socket.knock() && (0..2).any(|_| crate::ask::answers(&address, ACCEPT_PATIENCE));
             if let Some(server) = self.server().filter(|_| !answers) {
                 // The worker that this wakes takes it for a failure to accept, which it is.
                 server.unblock();

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// Longest time that writing an answer may block.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest time that connecting to itself may take; a unix socket's queue is as long as the system's limit.
+/// Longest time that connecting to itself may take.
 const KNOCK_TIMEOUT: Duration = Duration::from_millis(100);
 /// A socket unit with this in its `FileDescriptorName=` is the operators' one.
 const ADMIN_NAME: &str = "admin";
@@ -162,18 +162,23 @@ impl Socket {
         server.map_err(|e| std::io::Error::other(e.to_string()))
     }
 
-    /// Connects to itself and ends the connection. It fails when descriptors are short, and then there is no need for it.
-    pub fn knock(&self) {
-        match self.address() {
-            Some(Listen::Unix(path)) => drop(UnixStream::connect(path)),
-            Some(Listen::Tcp(address)) => {
-                if let Ok(stream) = TcpStream::connect_timeout(&address, KNOCK_TIMEOUT) {
-                    // Without this the system would remember each for a minute.
-                    let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
-                }
-            }
-            None => {}
-        }
+    /// Connects to itself and ends the connection. False when that fails, as when descriptors are short or too many wait
+    /// to be accepted; it never waits.
+    pub fn knock(&self) -> bool {
+        let (domain, address) = match self.address() {
+            Some(Listen::Unix(path)) => (socket2::Domain::UNIX, socket2::SockAddr::unix(path)),
+            Some(Listen::Tcp(address)) => (socket2::Domain::for_address(address), Ok(address.into())),
+            None => return false,
+        };
+        let Ok(address) = address else { return false };
+        let Ok(socket) = socket2::Socket::new(domain, socket2::Type::STREAM, None) else { return false };
+        let connected = match domain {
+            // A full queue would make it wait for as long as it is full.
+            socket2::Domain::UNIX => socket.set_nonblocking(true).and_then(|()| socket.connect(&address)),
+            // Without lingering set to nothing the system would remember each for a minute.
+            _ => socket.connect_timeout(&address, KNOCK_TIMEOUT).and_then(|()| socket.set_linger(Some(Duration::ZERO))),
+        };
+        connected.is_ok()
     }
 
     /// Accepts no further connections, on no copy of the socket. systemd's goes on: it keeps callers for the next start.
