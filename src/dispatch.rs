@@ -134,27 +134,25 @@ impl Dispatcher {
         });
     }
 
-    /// Works through the slow lane until its other end is closed.
-    pub fn serve_slow_lane(self: &Arc<Self>, work: &Mutex<Receiver<SlowWork>>) {
-        loop {
-            let next = work.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            match next {
-                Ok(SlowWork::Ask(key, job)) => self.ask(key, job),
-                Ok(SlowWork::Run(job)) => self.run(job, Lane::Slow),
-                Err(_) => return,
-            }
+    /// Serves the next request in the slow lane; false when there will be none.
+    pub fn serve_slow_lane(self: &Arc<Self>, work: &Mutex<Receiver<SlowWork>>) -> bool {
+        let next = work.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        match next {
+            Ok(SlowWork::Ask(key, job)) => self.ask(key, job),
+            Ok(SlowWork::Run(job)) => self.run(job, Lane::Slow),
+            Err(_) => return false,
         }
+        true
     }
 
-    /// Serves requests that were parked, for as long as the process lives.
-    pub fn serve_polls(self: &Arc<Self>) {
-        loop {
-            let (mut job, timed_out) = self.polls.next();
-            if timed_out {
-                job.waited = Waited::TimedOut;
-            }
-            self.run(job, Lane::Fast);
+    /// Serves the next request that was parked. There will always be another.
+    pub fn serve_polls(self: &Arc<Self>) -> bool {
+        let (mut job, timed_out) = self.polls.next();
+        if timed_out {
+            job.waited = Waited::TimedOut;
         }
+        self.run(job, Lane::Fast);
+        true
     }
 
     fn to_slow_lane(self: &Arc<Self>, work: SlowWork) {

@@ -16,9 +16,10 @@
 //!
 //! -- edge --           from the socket to a handler and back
 //! server.rs            listening, threads, limits, shutdown; with its folder the door of tiny_http
-//! server/socket.rs     binding, or taking systemd's            server/run.rs   signals, systemd, the log
-//! server/admin.rs      the operators' own socket
-//! sweep.rs             what roomd does by itself every few seconds
+//! server/run.rs        the process: log, signals, systemd     server/socket.rs   the sockets
+//! server/writers.rs    the threads, and callers who do not take their answers
+//! server/admin.rs      the operators' socket: health, readiness, metrics, changes
+//! sweep.rs             what is done every few seconds
 //! dispatch.rs          the path of one request, in two lanes
 //! routes.rs            every route on one page: method, path, who may call it, handler
 //!

@@ -109,6 +109,10 @@ impl<J> Polls<J> {
         let mut state = self.lock();
         loop {
             if let Some(next) = state.ready.pop_front() {
+                if !state.ready.is_empty() {
+                    // Another thread, if there is one: this one may be held up by its request.
+                    self.changed.notify_one();
+                }
                 return next;
             }
             let now = Instant::now();

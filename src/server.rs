@@ -3,6 +3,7 @@
 mod admin;
 mod run;
 mod socket;
+mod writers;
 
 pub use run::run;
 
@@ -29,6 +30,7 @@ use std::sync::mpsc::{Receiver, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use writers::{Outgoing, Writers};
 
 /// Bodies up to this length have been read by tiny_http's connection thread; reading a longer one may block.
 const BUFFERED_BODY: usize = 1024;
@@ -43,6 +45,12 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(9);
 const LAST_REQUESTS: Duration = Duration::from_millis(50);
 /// How long a server waits after `accept` failed, which it does again at once while descriptors are short.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long a server that seems to accept no more may take to answer its own question.
+const ACCEPT_PATIENCE: Duration = Duration::from_millis(300);
+/// So many open connections cannot be in one another's way.
+const FEW_CONNECTIONS: usize = 2;
+/// How many connections end at a time for the sake of those that wait.
+const KNOCKS: usize = 8;
 /// Threads that write the answers of committed changes.
 const ANSWER_THREADS: usize = 2;
 
@@ -72,11 +80,11 @@ pub struct Responder {
     error: Option<Error>,
     route: usize,
     lane: metrics::Lane,
-    /// The request counts as under way until this goes.
-    _under_way: UnderWay,
+    under_way: UnderWay,
+    writers: Arc<Writers>,
 }
 
-/// A request that has not been answered yet.
+/// A request that has not been answered yet: it counts as under way until this goes.
 struct UnderWay;
 
 impl UnderWay {
@@ -108,15 +116,12 @@ impl Responder {
         self.error = Some(error.clone());
     }
 
-    /// Writes the answer. A caller who is gone by now is nobody's fault.
+    /// Writes the answer.
     pub fn send(self, answer: Answer) {
         self.write_log(answer.status);
         METRICS.answered(self.route, answer.status, self.lane, self.arrived.elapsed());
         let bytes = head_and_body(&answer, self.head_only);
-        let mut writer = self.raw.into_writer();
-        if let Err(error) = writer.write_all(&bytes).and_then(|()| writer.flush()) {
-            log::debug!("request {}: the caller did not take the answer: {}", self.id, error.kind());
-        }
+        self.writers.send(Outgoing { raw: self.raw, bytes, id: self.id, _under_way: self.under_way });
     }
 
     fn write_log(&self, status: u16) {
@@ -214,6 +219,7 @@ struct Shared {
     /// Nothing is read any more.
     stopped: AtomicBool,
     body_readers: AtomicUsize,
+    writers: Arc<Writers>,
     app: Arc<App>,
 }
 
@@ -271,6 +277,7 @@ pub fn start(config: Config) -> Result<Running, String> {
         stopping: AtomicBool::new(false),
         stopped: AtomicBool::new(false),
         body_readers: AtomicUsize::new(0),
+        writers: Writers::new(),
         app,
     });
     let threads = start_threads(&shared, slow_work, answer_work).map_err(|e| format!("cannot start a thread: {e}"))?;
@@ -287,42 +294,39 @@ fn start_threads(
     slow_work: Receiver<SlowWork>,
     answer_work: Receiver<(Responder, Answer)>,
 ) -> std::io::Result<Vec<JoinHandle<()>>> {
-    let mut threads = Vec::new();
-    let mut start = |name: String, work: Box<dyn FnOnce() + Send>| -> std::io::Result<()> {
-        threads.push(std::thread::Builder::new().name(name).spawn(work)?);
+    let writers = &shared.writers;
+    let worker = shared.clone();
+    let mut threads = writers.start("worker", shared.config.server.workers, move || worker.work())?;
+    let (dispatcher, slow_work) = (shared.dispatcher.clone(), Mutex::new(slow_work));
+    writers.start("slow", shared.config.server.slow_workers, move || dispatcher.serve_slow_lane(&slow_work))?;
+    let answer_work = Mutex::new(answer_work);
+    writers.start("answer", ANSWER_THREADS, move || write_answer(&answer_work))?;
+    let dispatcher = shared.dispatcher.clone();
+    writers.start("polls", 1, move || dispatcher.serve_polls())?;
+    writers.watch()?;
+    let mut start = |name: &str, work: Box<dyn FnOnce() + Send>| -> std::io::Result<()> {
+        threads.push(std::thread::Builder::new().name(name.to_owned()).spawn(work)?);
         Ok(())
     };
-    for n in 0..shared.config.server.workers {
-        let shared = shared.clone();
-        start(format!("worker-{n}"), Box::new(move || shared.work()))?;
-    }
-    let slow_work = Arc::new(Mutex::new(slow_work));
-    for n in 0..shared.config.server.slow_workers {
-        let (dispatcher, work) = (shared.dispatcher.clone(), slow_work.clone());
-        start(format!("slow-{n}"), Box::new(move || dispatcher.serve_slow_lane(&work)))?;
-    }
-    let answer_work = Arc::new(Mutex::new(answer_work));
-    for n in 0..ANSWER_THREADS {
-        let work = answer_work.clone();
-        start(format!("answer-{n}"), Box::new(move || write_answers(&work)))?;
-    }
-    let dispatcher = shared.dispatcher.clone();
-    start("polls".to_owned(), Box::new(move || dispatcher.serve_polls()))?;
     let app = Arc::downgrade(&shared.app);
-    start("sweep".to_owned(), Box::new(move || sweep::run(&app)))?;
+    start("sweep", Box::new(move || sweep::run(&app)))?;
     let app = Arc::downgrade(&shared.app);
-    start("accounts".to_owned(), Box::new(move || sweep::look_for_gone_accounts(&app)))?;
+    start("accounts", Box::new(move || sweep::look_for_gone_accounts(&app)))?;
+    socket::note_panics();
+    let connections = shared.clone();
+    start("connections", Box::new(move || connections.look_after_connections()))?;
     Ok(threads)
 }
 
-fn write_answers(work: &Mutex<Receiver<(Responder, Answer)>>) {
-    loop {
-        let next = work.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        match next {
-            Ok((responder, answer)) => responder.send(answer),
-            Err(_) => return,
-        }
-    }
+/// Writes the next answer that others made; false when there will be none.
+fn write_answer(work: &Mutex<Receiver<(Responder, Answer)>>) -> bool {
+    let next = work.lock().unwrap_or_else(PoisonError::into_inner).recv();
+    next.map(|(responder, answer)| responder.send(answer)).is_ok()
+}
+
+/// How many descriptors the process has; none where that cannot be told.
+fn open_descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
 }
 
 /// What clients compare to learn that the server's settings changed.
@@ -345,17 +349,17 @@ impl Shared {
         self.servers.read().unwrap_or_else(PoisonError::into_inner).last().cloned()
     }
 
-    /// A worker: receives requests and brings them on their way, until the server stops.
-    fn work(self: &Arc<Shared>) {
-        while let Some(server) = self.server() {
-            match server.recv() {
-                Ok(raw) => self.receive(raw),
-                Err(_) if self.stopped.load(Ordering::SeqCst) => return,
-                // The socket was closed; requests that were read before come after this.
-                Err(_) if self.stopping.load(Ordering::SeqCst) => {}
-                Err(error) => self.accept_again(&server, &error),
-            }
+    /// A worker's piece of work: receives a request and brings it on its way. False when the server has stopped.
+    fn work(self: &Arc<Shared>) -> bool {
+        let Some(server) = self.server() else { return false };
+        match server.recv() {
+            Ok(raw) => self.receive(raw),
+            Err(_) if self.stopped.load(Ordering::SeqCst) => return false,
+            // The socket was closed; requests that were read before come after this.
+            Err(_) if self.stopping.load(Ordering::SeqCst) => {}
+            Err(error) => self.accept_again(&server, &error),
         }
+        true
     }
 
     /// After an error, too many open files for instance, tiny_http never accepts again: a new server takes over.
@@ -381,6 +385,32 @@ impl Shared {
         }
     }
 
+    /// Makes up for two weaknesses of tiny_http's, for as long as the process lives.
+    ///
+    /// When several connections come at once it may give more of them to its idle threads than there are: the rest wait
+    /// until another connection ends, which they do not when nobody says anything on them. An end of a connection is
+    /// what it gets here. And its thread that accepts panics when it has got the last descriptor, and nothing else
+    /// tells of it. That may have been the one for operators: whether this one accepts is found out by asking.
+    fn look_after_connections(&self) {
+        let usual = open_descriptors();
+        while !self.stopping.load(Ordering::SeqCst) {
+            std::thread::sleep(ACCEPT_PAUSE);
+            if open_descriptors() > usual + FEW_CONNECTIONS {
+                // The first that fails has told that there is no more to be done now.
+                let _ = (0..KNOCKS).all(|_| self.socket.knock());
+            }
+            if !socket::accepting_panicked() {
+                continue;
+            }
+            let Some(address) = self.socket.address() else { return };
+            let answers = self.socket.knock() && (0..2).any(|_| crate::ask::answers(&address, ACCEPT_PATIENCE));
+            if let Some(server) = self.server().filter(|_| !answers) {
+                // The worker that this wakes takes it for a failure to accept, which it is.
+                server.unblock();
+            }
+        }
+    }
+
     fn receive(self: &Arc<Shared>, mut raw: tiny_http::Request) {
         let under_way = UnderWay::begin();
         let length = raw.body_length();
@@ -402,7 +432,7 @@ impl Shared {
     fn read_body_aside(self: &Arc<Shared>, raw: tiny_http::Request, under_way: UnderWay) {
         if !self.take_body_reader() {
             // Dropping it would wait for the body.
-            return std::mem::forget(answer_too_large(raw));
+            return std::mem::forget(self.writers.watched(|| answer_too_large(raw)));
         }
         self.start_body_reader(move |shared| {
             let mut raw = raw;
@@ -421,7 +451,7 @@ impl Shared {
     /// costs a descriptor, and nginx never lets one through.
     fn refuse_body(self: &Arc<Shared>, raw: tiny_http::Request, length: usize) {
         log::warn!("refused a body of {length} bytes");
-        let stream = answer_too_large(raw);
+        let stream = self.writers.watched(|| answer_too_large(raw));
         if length > DRAINED_BODY || !self.take_body_reader() {
             return std::mem::forget(stream);
         }
@@ -466,7 +496,8 @@ impl Shared {
             error: None,
             route: metrics::OTHER,
             lane: metrics::Lane::Fast,
-            _under_way: under_way,
+            under_way,
+            writers: self.writers.clone(),
         };
         self.dispatcher.begin(request, responder);
     }

@@ -6,12 +6,34 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Longest time that writing an answer may block.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest time that connecting to itself may take.
+const KNOCK_TIMEOUT: Duration = Duration::from_millis(100);
 /// A socket unit with this in its `FileDescriptorName=` is the operators' one.
 const ADMIN_NAME: &str = "admin";
+
+/// A thread of tiny_http's panicked while it accepted a connection.
+static ACCEPTING_PANICKED: AtomicBool = AtomicBool::new(false);
+
+/// Notes panics of tiny_http's accepting threads from now on. One happens where it copies a connection's descriptor.
+pub fn note_panics() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if panic.location().is_some_and(|at| at.file().ends_with("refined_tcp_stream.rs")) {
+            ACCEPTING_PANICKED.store(true, Ordering::SeqCst);
+        }
+        usual(panic);
+    }));
+}
+
+/// Whether such a thread panicked since this was asked last.
+pub fn accepting_panicked() -> bool {
+    ACCEPTING_PANICKED.swap(false, Ordering::SeqCst)
+}
 
 /// A socket that is listened on.
 pub struct Socket {
@@ -138,6 +160,25 @@ impl Socket {
             Listener::Tcp(listener) => tiny_http::Server::from_listener(listener.try_clone()?, None),
         };
         server.map_err(|e| std::io::Error::other(e.to_string()))
+    }
+
+    /// Connects to itself and ends the connection. False when that fails, as when descriptors are short or too many wait
+    /// to be accepted; it never waits.
+    pub fn knock(&self) -> bool {
+        let (domain, address) = match self.address() {
+            Some(Listen::Unix(path)) => (socket2::Domain::UNIX, socket2::SockAddr::unix(path)),
+            Some(Listen::Tcp(address)) => (socket2::Domain::for_address(address), Ok(address.into())),
+            None => return false,
+        };
+        let Ok(address) = address else { return false };
+        let Ok(socket) = socket2::Socket::new(domain, socket2::Type::STREAM, None) else { return false };
+        let connected = match domain {
+            // A full queue would make it wait for as long as it is full.
+            socket2::Domain::UNIX => socket.set_nonblocking(true).and_then(|()| socket.connect(&address)),
+            // Without lingering set to nothing the system would remember each for a minute.
+            _ => socket.connect_timeout(&address, KNOCK_TIMEOUT).and_then(|()| socket.set_linger(Some(Duration::ZERO))),
+        };
+        connected.is_ok()
     }
 
     /// Accepts no further connections, on no copy of the socket. systemd's goes on: it keeps callers for the next start.

@@ -1,0 +1,75 @@
+//! Five hundred strangers at once while Nextcloud is slow: whoever is known is served throughout.
+
+mod support;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use support::nextcloud::{Behaviour, FakeNextcloud};
+use support::{Person, Request, Server};
+
+const STRANGERS: usize = 500;
+
+/// The slowest hundredth of these begins here.
+fn p99(times: &mut [Duration]) -> Duration {
+    times.sort();
+    times[times.len() * 99 / 100]
+}
+
+/// Asks for the list until told to stop, and at least a hundred times; how long each took.
+fn asks_on(person: &Person, stop: &AtomicBool) -> Vec<Duration> {
+    let mut times = Vec::new();
+    while !stop.load(Ordering::SeqCst) || times.len() < 100 {
+        let started = Instant::now();
+        person.get("/room").expect(200);
+        times.push(started.elapsed());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    times
+}
+
+#[test]
+fn strangers_keep_nobody_waiting_who_is_known() {
+    let nextcloud = FakeNextcloud::start();
+    let server = Server::with_only(&format!(
+        "[nextcloud]\nurl = \"{}\"\nconnect_timeout = 1\nanswer_timeout = 2\nlogin_cache = 600\n",
+        nextcloud.url()
+    ));
+    let alice = server.login("alice", "alice123456");
+    alice.creates_group("Plans");
+    let stop = AtomicBool::new(true);
+    let mut alone = asks_on(&alice, &stop);
+    nextcloud.set(Behaviour::Slow(Duration::from_millis(1000)));
+    stop.store(false, Ordering::SeqCst);
+    let (mut beside, statuses) = std::thread::scope(|scope| {
+        let known = scope.spawn(|| asks_on(&alice, &stop));
+        let ask = |number: usize| {
+            let stranger = server.login("alice", &format!("guess {number}"));
+            let answer = stranger.try_send(&Request::new("GET", "/room"));
+            let answer = answer.unwrap_or_else(|error| panic!("stranger {number} got no answer: {error}"));
+            match answer.status {
+                503 => answer.has_header("Retry-After", "5"),
+                _ => answer.not_logged_in(),
+            }
+            answer.status
+        };
+        let strangers: Vec<_> = (0..STRANGERS).map(|number| scope.spawn(move || ask(number))).collect();
+        let statuses: Vec<u16> = strangers.into_iter().map(|stranger| stranger.join().unwrap()).collect();
+        stop.store(true, Ordering::SeqCst);
+        (known.join().unwrap(), statuses)
+    });
+    let turned_away = statuses.iter().filter(|status| **status == 503).count();
+    println!(
+        "alone {} requests, p99 {:.1?}; beside {STRANGERS} strangers {} requests, p99 {:.1?}; {} strangers were judged, \
+         {turned_away} told to come back",
+        alone.len(),
+        p99(&mut alone),
+        beside.len(),
+        p99(&mut beside),
+        STRANGERS - turned_away
+    );
+    // Both happen: the queue is bounded, and whoever is in it is not forgotten.
+    assert!(turned_away > 0 && turned_away < STRANGERS, "{turned_away} of {STRANGERS}");
+    // Far fewer than were served, and far more than would be if they waited for a question each.
+    assert!(beside.len() >= 100);
+    assert!(beside.last().is_some_and(|slowest| *slowest < Duration::from_secs(10)), "{:?}", beside.last());
+}
