@@ -5,7 +5,7 @@ use roomd::ask::ask;
 use roomd::config::Listen;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -68,10 +68,20 @@ impl Server {
 
     /// A server with exactly this configuration, for one that asks a Nextcloud who people are.
     pub fn with_only(config: &str) -> Server {
-        static STARTED: AtomicUsize = AtomicUsize::new(0);
-        let number = STARTED.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("roomd-test-{}-{number}", std::process::id()));
+        let folder = new_folder();
         std::fs::create_dir_all(folder.join("data")).unwrap();
+        Server::in_folder(folder, config)
+    }
+
+    /// A server whose data is elsewhere: on a disk of its own, for one that is to be full.
+    pub fn with_data_in(data: &Path) -> Server {
+        let folder = new_folder();
+        std::fs::create_dir_all(&folder).unwrap();
+        std::os::unix::fs::symlink(data, folder.join("data")).unwrap();
+        Server::in_folder(folder, &people())
+    }
+
+    fn in_folder(folder: PathBuf, config: &str) -> Server {
         std::fs::write(folder.join("roomd.toml"), config).unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let (child, address) = launch(&folder, &log);
@@ -198,7 +208,13 @@ impl Drop for Server {
     }
 }
 
-fn launch(folder: &std::path::Path, log: &Arc<Mutex<String>>) -> (Child, SocketAddr) {
+fn new_folder() -> PathBuf {
+    static STARTED: AtomicUsize = AtomicUsize::new(0);
+    let number = STARTED.fetch_add(1, Ordering::Relaxed);
+    std::env::temp_dir().join(format!("roomd-test-{}-{number}", std::process::id()))
+}
+
+fn launch(folder: &Path, log: &Arc<Mutex<String>>) -> (Child, SocketAddr) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_roomd"))
         .args(["serve", "--listen", "127.0.0.1:0", "--config"])
         .arg(folder.join("roomd.toml"))
