@@ -79,18 +79,18 @@ impl Headers {
         let text = |slot: &mut Option<String>| {
             slot.get_or_insert_with(|| value.to_owned());
         };
-        match name.to_ascii_lowercase().as_str() {
-            "authorization" => secret(&mut self.authorization),
-            "cookie" => secret(&mut self.cookie),
-            "requesttoken" => secret(&mut self.request_token),
-            "ocs-apirequest" => text(&mut self.ocs_api_request),
-            "accept" => text(&mut self.accept),
-            "content-type" => text(&mut self.content_type),
-            "user-agent" => text(&mut self.user_agent),
-            "x-forwarded-for" => text(&mut self.forwarded_for),
-            "x-real-ip" => text(&mut self.real_ip),
-            "x-forwarded-proto" => text(&mut self.forwarded_proto),
-            _ => {}
+        match () {
+            () if name.eq_ignore_ascii_case("authorization") => secret(&mut self.authorization),
+            () if name.eq_ignore_ascii_case("cookie") => secret(&mut self.cookie),
+            () if name.eq_ignore_ascii_case("requesttoken") => secret(&mut self.request_token),
+            () if name.eq_ignore_ascii_case("ocs-apirequest") => text(&mut self.ocs_api_request),
+            () if name.eq_ignore_ascii_case("accept") => text(&mut self.accept),
+            () if name.eq_ignore_ascii_case("content-type") => text(&mut self.content_type),
+            () if name.eq_ignore_ascii_case("user-agent") => text(&mut self.user_agent),
+            () if name.eq_ignore_ascii_case("x-forwarded-for") => text(&mut self.forwarded_for),
+            () if name.eq_ignore_ascii_case("x-real-ip") => text(&mut self.real_ip),
+            () if name.eq_ignore_ascii_case("x-forwarded-proto") => text(&mut self.forwarded_proto),
+            () => {}
         }
     }
 

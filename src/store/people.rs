@@ -11,22 +11,34 @@ use redb::ReadableTable;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// Most profiles that are kept in memory: a few MiB. Beyond it the memory starts anew.
+/// Most profiles that are kept in memory, over all shelves: a few MiB. Beyond it a shelf starts anew.
 const NAMES_IN_MEMORY: usize = 50_000;
+/// Parts with a lock of their own. A list looks up a hundred names, and with one lock the workers waited for each other.
+const SHELVES: usize = 64;
 
 /// Profiles in memory, filled as they are needed.
-#[derive(Default)]
-pub struct Names(RwLock<HashMap<UserId, Arc<Profile>>>);
+pub struct Names([RwLock<HashMap<UserId, Arc<Profile>>>; SHELVES]);
+
+impl Default for Names {
+    fn default() -> Names {
+        Names(std::array::from_fn(|_| RwLock::default()))
+    }
+}
 
 impl Names {
+    fn shelf(&self, id: &UserId) -> &RwLock<HashMap<UserId, Arc<Profile>>> {
+        let sum = id.as_str().bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+        &self.0[sum % SHELVES]
+    }
+
     fn get(&self, id: &UserId) -> Option<Arc<Profile>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+        self.shelf(id).read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
     /// Keeps what a reader found, unless a writer has put something newer there meanwhile.
     fn remember(&self, id: &UserId, profile: Arc<Profile>) -> Arc<Profile> {
-        let mut names = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if names.len() >= NAMES_IN_MEMORY {
+        let mut names = self.shelf(id).write().unwrap_or_else(PoisonError::into_inner);
+        if names.len() >= NAMES_IN_MEMORY / SHELVES {
             names.clear();
         }
         names.entry(id.clone()).or_insert(profile).clone()
@@ -34,7 +46,7 @@ impl Names {
 
     /// Replaces a profile after it was committed.
     pub(super) fn put(&self, id: UserId, profile: Profile) {
-        let mut names = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut names = self.shelf(&id).write().unwrap_or_else(PoisonError::into_inner);
         names.insert(id, Arc::new(profile));
     }
 }
