@@ -39,6 +39,8 @@ const BUFFERED_BODY: usize = 1024;
 const DRAINED_BODY: usize = 1 << 20;
 /// Most threads that read longer bodies at the same time.
 const BODY_READERS: usize = 64;
+/// A body longer than this, bytes, is written by a call of its own: copying it behind its head costs more.
+const LONG_BODY: usize = 32 << 10;
 /// Longest time that shutting down waits for requests under way.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(9);
 /// How long requests that were accepted already have to be read when the server stops.
@@ -120,8 +122,10 @@ impl Responder {
     pub fn send(self, answer: Answer) {
         self.write_log(answer.status);
         METRICS.answered(self.route, answer.status, self.lane, self.arrived.elapsed());
-        let bytes = head_and_body(&answer, self.head_only);
-        self.writers.send(Outgoing { raw: self.raw, bytes, id: self.id, _under_way: self.under_way });
+        let apart = answer.body.len() > LONG_BODY && !self.head_only;
+        let bytes = head_and_body(&answer, self.head_only || apart);
+        let long_body = if apart { answer.body } else { Vec::new() };
+        self.writers.send(Outgoing { raw: self.raw, bytes, long_body, id: self.id, _under_way: self.under_way });
     }
 
     fn write_log(&self, status: u16) {

@@ -30,8 +30,10 @@ type Piece = Arc<dyn Fn() -> bool + Send + Sync>;
 pub struct Outgoing {
     /// The request that is answered.
     pub raw: tiny_http::Request,
-    /// The whole answer.
+    /// The whole answer, or its head alone.
     pub bytes: Vec<u8>,
+    /// A body that is too long to be copied behind its head; else nothing.
+    pub long_body: Vec<u8>,
     /// The request's number.
     pub id: u64,
     /// The request counts as under way until this goes.
@@ -42,7 +44,8 @@ impl Outgoing {
     /// Writes it. A caller who is gone by now is nobody's fault.
     fn write(self) {
         let mut writer = self.raw.into_writer();
-        if let Err(error) = writer.write_all(&self.bytes).and_then(|()| writer.flush()) {
+        let written = writer.write_all(&self.bytes).and_then(|()| writer.write_all(&self.long_body));
+        if let Err(error) = written.and_then(|()| writer.flush()) {
             log::debug!("request {}: the caller did not take the answer: {}", self.id, error.kind());
         }
     }
