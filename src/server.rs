@@ -30,7 +30,7 @@ use std::sync::mpsc::{Receiver, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use writers::{Outgoing, Writers};
+use writers::{MOST_REPLACED, Outgoing, Writers};
 
 /// Bodies up to this length have been read by tiny_http's connection thread; reading a longer one may block.
 const BUFFERED_BODY: usize = 1024;
@@ -370,7 +370,7 @@ impl Shared {
             Ok(server) => {
                 servers.push(Arc::new(server));
                 // The other workers wait at the server that is dead.
-                (1..self.config.server.workers).for_each(|_| failed.unblock());
+                (1..self.config.server.workers + MOST_REPLACED).for_each(|_| failed.unblock());
             }
             Err(error) => {
                 log::error!("cannot serve again: {error}");
@@ -554,7 +554,7 @@ impl Running {
         std::thread::sleep(LAST_REQUESTS);
         self.shared.stopped.store(true, Ordering::SeqCst);
         if let Some(server) = self.shared.server() {
-            (0..self.shared.config.server.workers).for_each(|_| server.unblock());
+            (0..self.shared.config.server.workers + MOST_REPLACED).for_each(|_| server.unblock());
         }
         let worker = |thread: &&JoinHandle<()>| thread.thread().name().is_some_and(|name| name.starts_with("worker"));
         let workers: Vec<_> = self.threads.iter().filter(worker).collect();
