@@ -30,7 +30,7 @@ use std::sync::mpsc::{Receiver, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use writers::{Outgoing, Writers};
+use writers::{MOST_REPLACED, Outgoing, Writers};
 
 /// Bodies up to this length have been read by tiny_http's connection thread; reading a longer one may block.
 const BUFFERED_BODY: usize = 1024;
@@ -47,8 +47,6 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(9);
 const LAST_REQUESTS: Duration = Duration::from_millis(50);
 /// How long a server waits after `accept` failed, which it does again at once while descriptors are short.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// How long a server that seems to accept no more may take to answer its own question.
-const ACCEPT_PATIENCE: Duration = Duration::from_millis(300);
 /// So many open connections cannot be in one another's way.
 const FEW_CONNECTIONS: usize = 2;
 /// How many connections end at a time for the sake of those that wait.
@@ -316,7 +314,7 @@ fn start_threads(
     start("sweep", Box::new(move || sweep::run(&app)))?;
     let app = Arc::downgrade(&shared.app);
     start("accounts", Box::new(move || sweep::look_for_gone_accounts(&app)))?;
-    socket::note_panics();
+    socket::count_panics();
     let connections = shared.clone();
     start("connections", Box::new(move || connections.look_after_connections()))?;
     Ok(threads)
@@ -379,7 +377,7 @@ impl Shared {
             Ok(server) => {
                 servers.push(Arc::new(server));
                 // The other workers wait at the server that is dead.
-                (1..self.config.server.workers).for_each(|_| failed.unblock());
+                (1..self.config.server.workers + MOST_REPLACED).for_each(|_| failed.unblock());
             }
             Err(error) => {
                 log::error!("cannot serve again: {error}");
@@ -393,22 +391,19 @@ impl Shared {
     ///
     /// When several connections come at once it may give more of them to its idle threads than there are: the rest wait
     /// until another connection ends, which they do not when nobody says anything on them. An end of a connection is
-    /// what it gets here. And its thread that accepts panics when it has got the last descriptor, and nothing else
-    /// tells of it. That may have been the one for operators: whether this one accepts is found out by asking.
+    /// what it gets here. The other is that it may cease to accept without a word, see [`Socket::is_deaf`].
     fn look_after_connections(&self) {
         let usual = open_descriptors();
+        let mut panics = 0;
         while !self.stopping.load(Ordering::SeqCst) {
             std::thread::sleep(ACCEPT_PAUSE);
             if open_descriptors() > usual + FEW_CONNECTIONS {
                 // The first that fails has told that there is no more to be done now.
                 let _ = (0..KNOCKS).all(|_| self.socket.knock());
             }
-            if !socket::accepting_panicked() {
-                continue;
-            }
-            let Some(address) = self.socket.address() else { return };
-            let answers = self.socket.knock() && (0..2).any(|_| crate::ask::answers(&address, ACCEPT_PATIENCE));
-            if let Some(server) = self.server().filter(|_| !answers) {
+            if self.socket.is_deaf(&mut panics)
+                && let Some(server) = self.server()
+            {
                 // The worker that this wakes takes it for a failure to accept, which it is.
                 server.unblock();
             }
@@ -563,7 +558,7 @@ impl Running {
         std::thread::sleep(LAST_REQUESTS);
         self.shared.stopped.store(true, Ordering::SeqCst);
         if let Some(server) = self.shared.server() {
-            (0..self.shared.config.server.workers).for_each(|_| server.unblock());
+            (0..self.shared.config.server.workers + MOST_REPLACED).for_each(|_| server.unblock());
         }
         let worker = |thread: &&JoinHandle<()>| thread.thread().name().is_some_and(|name| name.starts_with("worker"));
         let workers: Vec<_> = self.threads.iter().filter(worker).collect();

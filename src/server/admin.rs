@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Permissions of the unix socket: nobody but roomd's own user, and root.
@@ -73,15 +73,7 @@ fn accept_all(socket: &Socket, operators: &Arc<Operators>) {
     loop {
         match socket.serve() {
             Ok(server) => {
-                while let Ok(request) = server.recv() {
-                    let operators = operators.clone();
-                    // Each in a thread of its own: whether Nextcloud answers may take seconds to find out.
-                    let started =
-                        std::thread::Builder::new().name("operator".to_owned()).spawn(move || operators.serve(request));
-                    if let Err(error) = started {
-                        log::error!("no thread for an operator's request: {error}");
-                    }
-                }
+                accept_from(&server, socket, operators);
                 // Dropping it would remove the socket's file.
                 std::mem::forget(server);
             }
@@ -90,6 +82,35 @@ fn accept_all(socket: &Socket, operators: &Arc<Operators>) {
         METRICS.accept_restarts.add(1);
         std::thread::sleep(ACCEPT_PAUSE);
     }
+}
+
+/// Takes requests until no more can come.
+fn accept_from(server: &tiny_http::Server, socket: &Socket, operators: &Arc<Operators>) {
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let listen = || {
+            let mut panics = 0;
+            while !ended.load(Ordering::SeqCst) {
+                std::thread::sleep(ACCEPT_PAUSE);
+                if socket.is_deaf(&mut panics) {
+                    server.unblock();
+                }
+            }
+        };
+        if let Err(error) = std::thread::Builder::new().name("admin-ear".to_owned()).spawn_scoped(scope, listen) {
+            log::error!("nobody looks whether operators are heard: {error}");
+        }
+        while let Ok(request) = server.recv() {
+            let operators = operators.clone();
+            // Each in a thread of its own: whether Nextcloud answers may take seconds to find out.
+            let started =
+                std::thread::Builder::new().name("operator".to_owned()).spawn(move || operators.serve(request));
+            if let Err(error) = started {
+                log::error!("no thread for an operator's request: {error}");
+            }
+        }
+        ended.store(true, Ordering::SeqCst);
+    });
 }
 
 impl Operators {

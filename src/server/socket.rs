@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Longest time that writing an answer may block.
@@ -16,23 +16,20 @@ const KNOCK_TIMEOUT: Duration = Duration::from_millis(100);
 /// A socket unit with this in its `FileDescriptorName=` is the operators' one.
 const ADMIN_NAME: &str = "admin";
 
-/// A thread of tiny_http's panicked while it accepted a connection.
-static ACCEPTING_PANICKED: AtomicBool = AtomicBool::new(false);
+/// How often a thread of tiny_http's panicked while it accepted a connection.
+static ACCEPTING_PANICS: AtomicUsize = AtomicUsize::new(0);
+/// How long a server that seems to accept no more may take to answer its own question.
+const ACCEPT_PATIENCE: Duration = Duration::from_millis(300);
 
-/// Notes panics of tiny_http's accepting threads from now on. One happens where it copies a connection's descriptor.
-pub fn note_panics() {
+/// Counts panics of tiny_http's accepting threads from now on. They happen where it copies a connection's descriptor.
+pub fn count_panics() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         if panic.location().is_some_and(|at| at.file().ends_with("refined_tcp_stream.rs")) {
-            ACCEPTING_PANICKED.store(true, Ordering::SeqCst);
+            ACCEPTING_PANICS.fetch_add(1, Ordering::SeqCst);
         }
         usual(panic);
     }));
-}
-
-/// Whether such a thread panicked since this was asked last.
-pub fn accepting_panicked() -> bool {
-    ACCEPTING_PANICKED.swap(false, Ordering::SeqCst)
 }
 
 /// A socket that is listened on.
@@ -179,6 +176,17 @@ impl Socket {
             _ => socket.connect_timeout(&address, KNOCK_TIMEOUT).and_then(|()| socket.set_linger(Some(Duration::ZERO))),
         };
         connected.is_ok()
+    }
+
+    /// Whether nobody accepts connections any more. tiny_http's thread panics when it has got the last descriptor, and
+    /// nothing else tells of it: where there was such a panic since `seen`, this asks and waits for an answer.
+    pub fn is_deaf(&self, seen: &mut usize) -> bool {
+        let panics = ACCEPTING_PANICS.load(Ordering::SeqCst);
+        if std::mem::replace(seen, panics) == panics {
+            return false;
+        }
+        let Some(address) = self.address() else { return false };
+        !self.knock() || !(0..2).any(|_| crate::ask::answers(&address, ACCEPT_PATIENCE))
     }
 
     /// Accepts no further connections, on no copy of the socket. systemd's goes on: it keeps callers for the next start.

@@ -8,6 +8,7 @@
 
 use std::cell::RefCell;
 use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,7 +20,7 @@ const HELD_UP: u64 = 100;
 /// How often it is looked whether somebody is held up.
 const LOOK: Duration = Duration::from_millis(50);
 /// Most threads of a kind that are replaced at the same time.
-const MOST_REPLACED: usize = 64;
+pub const MOST_REPLACED: usize = 64;
 /// Threads that write to those who may have sent many requests on one connection.
 const PATIENT: usize = 8;
 
@@ -72,6 +73,17 @@ struct Slot {
     replaced: AtomicBool,
 }
 
+impl Slot {
+    /// Does a piece of work. A panic ends that, and not the thread.
+    fn do_a_piece(&self) -> bool {
+        catch_unwind(AssertUnwindSafe(|| (self.crew.piece)())).unwrap_or_else(|_| {
+            self.writing_since.store(0, Ordering::Relaxed);
+            log::error!("a thread ({}) panicked and goes on", self.crew.name);
+            true
+        })
+    }
+}
+
 thread_local! {
     static SLOT: RefCell<Option<Arc<Slot>>> = const { RefCell::new(None) };
 }
@@ -115,7 +127,11 @@ impl Writers {
         let (this, own) = (self.clone(), slot.clone());
         let thread = std::thread::Builder::new().name(crew.name.to_owned()).spawn(move || {
             SLOT.set(Some(own.clone()));
-            while !own.replaced.load(Ordering::Relaxed) && (own.crew.piece)() {}
+            while own.do_a_piece() {
+                if own.replaced.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
             this.slots().retain(|slot| !Arc::ptr_eq(slot, &own));
         })?;
         self.slots().push(slot);
