@@ -146,7 +146,7 @@ impl Context {
     }
 
     /// Looks at one consistent state of the database.
-    pub fn read<T>(&self, look: impl FnOnce(&Reader<'_>) -> Result<T>) -> Result<T> {
+    pub fn read<T>(&self, look: impl Fn(&Reader<'_>) -> Result<T>) -> Result<T> {
         self.app.store.read(look)
     }
 

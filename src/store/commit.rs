@@ -4,7 +4,7 @@
 //! of one second; batched, tens of thousands.
 
 use super::people::Names;
-use super::{Shared, Snapshot, tables};
+use super::{REOPENING, Shared, Snapshot, tables};
 use crate::error::{Error, Result};
 use crate::metrics::METRICS;
 use crate::presence::Presence;
@@ -14,16 +14,16 @@ use crate::talk::participant::UserId;
 use crate::talk::room::RoomId;
 use redb::{ReadableTable, Table, WriteTransaction};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Most changes that one commit takes.
 const BATCH: usize = 512;
-/// How often opening the database again is tried after the disk was full.
-const REOPEN_PAUSE: Duration = Duration::from_millis(500);
-/// Free bytes that a probe must be able to write before the database is opened again.
+/// How often is looked whether a disk that was full has room again.
+const LOOK_PAUSE: Duration = Duration::from_millis(500);
+/// Free bytes that a probe must be able to write before changes are taken again.
 const PROBE_BYTES: usize = 1 << 20;
 
 /// A change that waits, and whoever waits for it.
@@ -55,10 +55,10 @@ where
 
     fn finish(self: Box<Self>, committed: Result<()>) {
         let outcome = match (self.outcome, committed) {
-            (Some(Err(refused)), _) => Err(refused),
+            (Some(Err(refused)), _) if refused != REOPENING => Err(refused),
             (_, Err(failed)) => Err(failed),
             (Some(Ok(value)), Ok(())) => Ok(value),
-            (None, Ok(())) => Err(Error::internal("a change was not run")),
+            (_, Ok(())) => Err(Error::internal("a change was not run")),
         };
         (self.done)(outcome);
     }
@@ -116,18 +116,26 @@ impl Drop for Committer {
 }
 
 fn commit_all(shared: &Shared, queue: &Receiver<Box<dyn Job>>, on_commit: &OnCommit) {
-    let mut broken_since: Option<Instant> = None;
-    while let Ok(first) = queue.recv() {
+    let mut trouble: Option<Trouble> = None;
+    loop {
+        if trouble.as_mut().is_some_and(|trouble| trouble.is_over(shared)) {
+            log::warn!("the database takes changes again");
+            trouble = None;
+        }
+        let next = match &trouble {
+            None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(trouble) => queue.recv_timeout(trouble.next_look.saturating_duration_since(Instant::now())),
+        };
+        let first = match next {
+            Ok(first) => first,
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
         let mut batch = vec![first];
         batch.extend(queue.try_iter().take(BATCH - 1));
-        if let Some(since) = broken_since {
-            if since.elapsed() >= REOPEN_PAUSE {
-                broken_since = if reopen(shared) { None } else { Some(Instant::now()) };
-            }
-            if broken_since.is_some() {
-                batch.into_iter().for_each(|job| job.finish(Err(Error::StorageFull)));
-                continue;
-            }
+        if trouble.is_some() {
+            batch.into_iter().for_each(|job| job.finish(Err(Error::StorageFull)));
+            continue;
         }
         // redb may panic on a page that was damaged since it was verified; the thread must go on telling so.
         let ran = catch_unwind(AssertUnwindSafe(|| run_batch(shared, &mut batch)))
@@ -143,10 +151,11 @@ fn commit_all(shared: &Shared, queue: &Receiver<Box<dyn Job>>, on_commit: &OnCom
                 Ok(())
             }
             Err(error) => {
+                // What redb says of every page after the first failed write, which was a full disk or worse.
+                let error = if error == REOPENING { Error::StorageFull } else { error };
                 log::error!("{} changes could not be stored: {error}", batch.len());
                 METRICS.store_errors.add(1);
-                // After a failed write redb refuses every later one until the file is opened anew.
-                broken_since = Some(Instant::now() - REOPEN_PAUSE);
+                trouble = Some(Trouble::begin(shared));
                 Err(error)
             }
         };
@@ -154,31 +163,61 @@ fn commit_all(shared: &Shared, queue: &Receiver<Box<dyn Job>>, on_commit: &OnCom
     }
 }
 
-/// Opens the database anew once a probe shows that the disk takes data again. Readers keep the old one until then.
-fn reopen(shared: &Shared) -> bool {
+/// The time from a failed write until changes are taken again.
+///
+/// After a failed write redb refuses not only every later one but also to read what is not in its memory, until the file
+/// is opened anew. That takes no space, so it is done at once: readers wait for it and go on. Changes are refused until
+/// the disk takes data again. Where opening fails, reads are refused as well while it is tried again and again: the file
+/// must be given up before it can be opened, because redb locks it.
+struct Trouble {
+    reopened: bool,
+    next_look: Instant,
+}
+
+impl Trouble {
+    fn begin(shared: &Shared) -> Trouble {
+        Trouble { reopened: reopen(shared), next_look: Instant::now() }
+    }
+
+    /// Looks whether it is over, unless it has looked just now.
+    fn is_over(&mut self, shared: &Shared) -> bool {
+        if Instant::now() < self.next_look {
+            return false;
+        }
+        self.reopened = self.reopened || reopen(shared);
+        self.next_look = Instant::now() + LOOK_PAUSE;
+        self.reopened && has_room(shared)
+    }
+}
+
+/// Whether the disk takes data.
+fn has_room(shared: &Shared) -> bool {
     let probe = shared.path.with_extension("probe");
     let room = std::fs::write(&probe, vec![1; PROBE_BYTES]).is_ok();
     // Whatever the probe left behind is taken away; a failure shows at the next probe.
     let _ = std::fs::remove_file(&probe);
-    if !room {
-        return false;
-    }
-    let Ok(mut database) = shared.database.write() else { return false };
-    if shared.forget_state().is_err() {
-        return false;
-    }
-    *database = None;
-    match super::open_file(&shared.path, shared.cache_bytes) {
-        Ok(opened) => {
+    room
+}
+
+/// Opens the database anew. Readers wait meanwhile.
+fn reopen(shared: &Shared) -> bool {
+    let mut database = shared.database.write().unwrap_or_else(PoisonError::into_inner);
+    // redb may panic on what a half-written page tells it; the next look tries again.
+    let opened = catch_unwind(AssertUnwindSafe(|| {
+        // The transaction that readers share belongs to the old one.
+        let _ = shared.forget_state();
+        *database = None;
+        super::open_file(&shared.path, shared.cache_bytes)
+    }));
+    match opened {
+        Ok(Ok(opened)) => {
             *database = Some(opened);
-            log::warn!("the database takes changes again");
-            true
+            return true;
         }
-        Err(error) => {
-            log::error!("cannot open the database again: {error}");
-            false
-        }
+        Ok(Err(error)) => log::error!("cannot open the database again: {error}"),
+        Err(_) => log::error!("cannot open the database again: redb panicked"),
     }
+    false
 }
 
 /// What is done once a batch is on disk.

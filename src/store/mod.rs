@@ -23,11 +23,18 @@ use commit::{Committer, Writer};
 use people::Names;
 use redb::{Database, DatabaseError, ReadOnlyTable, ReadableDatabase, ReadableTable};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock, RwLock};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 /// The database's file inside the data folder.
 pub const FILE_NAME: &str = "roomd.redb";
+
+/// What a reader gets while the database is opened again after a failed write: it is better to look a little later.
+const REOPENING: Error = Error::Unavailable("the database is being opened again");
+/// How long a reader waits for that before it tells its caller to come again.
+const READERS_PATIENCE: Duration = Duration::from_secs(1);
+/// How long it sleeps between two looks.
+const READERS_PAUSE: Duration = Duration::from_millis(5);
 
 /// What the rest of the server does after a commit: wake whoever waits for what it changed.
 pub type OnCommit = Arc<dyn Fn(&Changed) + Send + Sync>;
@@ -49,7 +56,7 @@ pub struct Store {
 
 /// What readers and the committing thread share.
 pub struct Shared {
-    /// Replaced when the disk was full; `None` only while that happens.
+    /// Replaced after a failed write; `None` only while that happens.
     database: RwLock<Option<Database>>,
     path: PathBuf,
     cache_bytes: usize,
@@ -87,10 +94,23 @@ impl Store {
         Ok(Store { shared, committer })
     }
 
-    /// Runs `look` on one consistent state of the database.
-    pub fn read<T>(&self, look: impl FnOnce(&Reader) -> Result<T>) -> Result<T> {
-        let guard = self.shared.database.read().map_err(|_| Error::internal("the database's lock is poisoned"))?;
-        let database = guard.as_ref().ok_or(Error::Unavailable("the database is being opened again"))?;
+    /// Runs `look` on one consistent state of the database. It may be run more than once: a look into a database that is
+    /// about to be opened again is made in the new one.
+    pub fn read<T>(&self, look: impl Fn(&Reader) -> Result<T>) -> Result<T> {
+        let deadline = Instant::now() + READERS_PATIENCE;
+        loop {
+            match self.read_once(&look) {
+                Err(error) if error == REOPENING && Instant::now() < deadline => {
+                    std::thread::sleep(READERS_PAUSE);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn read_once<T>(&self, look: impl Fn(&Reader) -> Result<T>) -> Result<T> {
+        let guard = self.shared.database.read().unwrap_or_else(PoisonError::into_inner);
+        let database = guard.as_ref().ok_or(REOPENING)?;
         let state = self.shared.latest_state(database)?;
         look(&Reader::new(&state, &self.shared.names, &self.shared.presence))
     }
@@ -166,6 +186,7 @@ fn open_verified(path: &Path, cache_bytes: usize) -> std::result::Result<Databas
     if std::fs::metadata(path).is_ok_and(|file| file.len() == 0) {
         return Err(damaged("it is empty (in a new installation, remove it)".to_owned()));
     }
+    make_new(path, cache_bytes)?;
     let verify = !damage::ended_well(path);
     let opened = damage::caught(|| {
         let mut builder = builder(cache_bytes);
@@ -182,6 +203,30 @@ fn open_verified(path: &Path, cache_bytes: usize) -> std::result::Result<Databas
         })
     });
     opened.map_err(damaged)?
+}
+
+/// Makes the database of a new installation, under another name until it is whole: what a full disk or a power cut leaves
+/// of it must not look like a damaged database.
+fn make_new(path: &Path, cache_bytes: usize) -> std::result::Result<(), String> {
+    if path.exists() {
+        return Ok(());
+    }
+    let draft = path.with_extension("new");
+    let made = (|| -> Result<()> {
+        // Left over from an earlier attempt.
+        let _ = std::fs::remove_file(&draft);
+        prepare(&open_file(&draft, cache_bytes).map_err(failed)?)
+    })();
+    let named = made.map_err(|e| e.to_string()).and_then(|()| {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let renamed = std::fs::rename(&draft, path).and_then(|()| std::fs::File::open(folder)?.sync_all());
+        renamed.map_err(|e| e.to_string())
+    });
+    named.map_err(|error| {
+        // There was nothing in it.
+        let _ = std::fs::remove_file(&draft);
+        format!("cannot make {}: {error}", path.display())
+    })
 }
 
 fn builder(cache_bytes: usize) -> redb::Builder {
@@ -376,6 +421,7 @@ const DISK_FULL: [i32; 2] = [28, 122];
 
 fn failed(error: impl Into<redb::Error>) -> Error {
     match error.into() {
+        redb::Error::PreviousIo => REOPENING,
         redb::Error::Io(e) if e.raw_os_error().is_some_and(|code| DISK_FULL.contains(&code)) => Error::StorageFull,
         error => Error::internal(format!("database: {error}")),
     }
