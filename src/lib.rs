@@ -38,6 +38,7 @@
 //! store/mod.rs         the database: read(|t| ..), write(|t| ..); the folder is the door of redb
 //! store/tables.rs      the tables and their keys              store/commit.rs   many changes, one commit
 //! store/rooms.rs  store/participants.rs  store/messages.rs  store/people.rs  store/attempts.rs
+//! store/reader.rs      the transaction that all readers share
 //! store/read_only.rs   the database beside a running server     store/check.rs   whether everything agrees
 //! store/backup.rs      copies, and back                         store/transfer.rs   out of the database and in, line by line
 //! store/damage.rs      a database that cannot be read

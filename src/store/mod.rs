@@ -12,6 +12,7 @@ pub mod messages;
 pub mod participants;
 pub mod people;
 pub mod read_only;
+mod reader;
 pub mod rooms;
 pub mod tables;
 pub mod transfer;
@@ -21,9 +22,11 @@ use crate::presence::Presence;
 use crate::talk::room::RoomId;
 use commit::{Committer, Writer};
 use people::Names;
-use redb::{Database, DatabaseError, ReadOnlyTable, ReadableDatabase, ReadableTable};
+pub use reader::Reader;
+use reader::State;
+use redb::{Database, DatabaseError, ReadableTable};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 /// The database's file inside the data folder.
@@ -300,120 +303,6 @@ pub trait Snapshot {
     fn names(&self) -> &Names;
     /// Last pings, newer in memory than on disk.
     fn presence(&self) -> &Presence;
-}
-
-/// A read transaction. Each table is opened once, when it is first needed.
-pub struct Reader<'s> {
-    state: &'s State,
-    names: &'s Names,
-    presence: &'s Presence,
-}
-
-/// A read transaction, and the tables that have been opened in it.
-pub struct State {
-    transaction: redb::ReadTransaction,
-    tables: OpenTables,
-}
-
-#[derive(Default)]
-struct OpenTables {
-    rooms: OnceLock<ReadOnlyTable<u64, &'static [u8]>>,
-    tokens: OnceLock<ReadOnlyTable<&'static str, u64>>,
-    pairs: OnceLock<ReadOnlyTable<(&'static str, &'static str), u64>>,
-    members: OnceLock<ReadOnlyTable<(&'static str, u64), &'static [u8]>>,
-    sessions: OnceLock<ReadOnlyTable<(u64, u32), &'static [u8]>>,
-    guests: OnceLock<ReadOnlyTable<(&'static [u8; 32], u64), u32>>,
-    messages: OnceLock<ReadOnlyTable<(u64, i64), &'static [u8]>>,
-    people: OnceLock<ReadOnlyTable<&'static str, &'static [u8]>>,
-    guest_names: OnceLock<ReadOnlyTable<(u64, &'static [u8; 20]), &'static str>>,
-    attempts: OnceLock<ReadOnlyTable<&'static [u8; 32], &'static [u8]>>,
-}
-
-impl State {
-    fn new(transaction: redb::ReadTransaction) -> State {
-        State { transaction, tables: OpenTables::default() }
-    }
-
-    fn table<'t, K: redb::Key + 'static, V: redb::Value + 'static>(
-        &self,
-        cell: &'t OnceLock<ReadOnlyTable<K, V>>,
-        definition: redb::TableDefinition<'_, K, V>,
-    ) -> Result<&'t ReadOnlyTable<K, V>> {
-        match cell.get() {
-            Some(table) => Ok(table),
-            None => {
-                let table = self.transaction.open_table(definition)?;
-                Ok(cell.get_or_init(|| table))
-            }
-        }
-    }
-}
-
-impl<'s> Reader<'s> {
-    fn new(state: &'s State, names: &'s Names, presence: &'s Presence) -> Reader<'s> {
-        Reader { state, names, presence }
-    }
-}
-
-impl Shared {
-    /// The state after the latest commit. Whoever asks first begins the transaction that all share until the next.
-    fn latest_state(&self, database: &Database) -> Result<Arc<State>> {
-        let poisoned = || Error::internal("the lock of the latest state is poisoned");
-        if let Some(state) = &*self.latest.read().map_err(|_| poisoned())? {
-            return Ok(state.clone());
-        }
-        // Begun under the lock: a state from before a commit cannot be put there after it.
-        let mut latest = self.latest.write().map_err(|_| poisoned())?;
-        match &*latest {
-            Some(state) => Ok(state.clone()),
-            None => Ok(latest.insert(Arc::new(State::new(database.begin_read()?))).clone()),
-        }
-    }
-
-    /// Lets the next reader see what has just been committed.
-    fn forget_state(&self) -> Result<()> {
-        *self.latest.write().map_err(|_| Error::internal("the lock of the latest state is poisoned"))? = None;
-        Ok(())
-    }
-}
-
-impl Snapshot for Reader<'_> {
-    fn rooms(&self) -> Result<&impl ReadableTable<u64, &'static [u8]>> {
-        self.state.table(&self.state.tables.rooms, tables::ROOMS)
-    }
-    fn tokens(&self) -> Result<&impl ReadableTable<&'static str, u64>> {
-        self.state.table(&self.state.tables.tokens, tables::TOKENS)
-    }
-    fn pairs(&self) -> Result<&impl ReadableTable<(&'static str, &'static str), u64>> {
-        self.state.table(&self.state.tables.pairs, tables::PAIRS)
-    }
-    fn members(&self) -> Result<&impl ReadableTable<(&'static str, u64), &'static [u8]>> {
-        self.state.table(&self.state.tables.members, tables::MEMBERS)
-    }
-    fn sessions(&self) -> Result<&impl ReadableTable<(u64, u32), &'static [u8]>> {
-        self.state.table(&self.state.tables.sessions, tables::SESSIONS)
-    }
-    fn guests(&self) -> Result<&impl ReadableTable<(&'static [u8; 32], u64), u32>> {
-        self.state.table(&self.state.tables.guests, tables::GUESTS)
-    }
-    fn messages(&self) -> Result<&impl ReadableTable<(u64, i64), &'static [u8]>> {
-        self.state.table(&self.state.tables.messages, tables::MESSAGES)
-    }
-    fn people(&self) -> Result<&impl ReadableTable<&'static str, &'static [u8]>> {
-        self.state.table(&self.state.tables.people, tables::PEOPLE)
-    }
-    fn guest_names(&self) -> Result<&impl ReadableTable<(u64, &'static [u8; 20]), &'static str>> {
-        self.state.table(&self.state.tables.guest_names, tables::GUEST_NAMES)
-    }
-    fn attempts(&self) -> Result<&impl ReadableTable<&'static [u8; 32], &'static [u8]>> {
-        self.state.table(&self.state.tables.attempts, tables::ATTEMPTS)
-    }
-    fn names(&self) -> &Names {
-        self.names
-    }
-    fn presence(&self) -> &Presence {
-        self.presence
-    }
 }
 
 /// Linux's "No space left on device" and "Disk quota exceeded".

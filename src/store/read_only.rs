@@ -2,7 +2,8 @@
 
 use super::damage::{advice, caught};
 use super::people::Names;
-use super::{FILE_NAME, Reader, State};
+use super::reader::State;
+use super::{FILE_NAME, Reader};
 use crate::error::{Error, Result};
 use crate::presence::Presence;
 use redb::{DatabaseError, ReadOnlyDatabase, ReadableDatabase};
