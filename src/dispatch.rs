@@ -331,7 +331,7 @@ impl Dispatcher {
 
 /// Under what a request counts if the conversation that it names does not exist: guests' do, with their address.
 fn guesser(job: &Job, caller: &Caller) -> Option<[u8; 32]> {
-    let address = job.request.address.filter(|address| !address.to_canonical().is_loopback())?;
+    let address = job.request.guesser()?;
     let guest = caller.identity.user().is_none() && job.token.is_some();
     guest.then(|| attempts::key(Guess::Token, address))
 }

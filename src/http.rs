@@ -183,6 +183,12 @@ impl Request {
         self.value(name).map(cast_to_number)
     }
 
+    /// Where a caller is whose attempts at guessing are counted. On this machine nobody guesses: what calls from here is
+    /// the administrator's, or nginx without a client's address.
+    pub fn guesser(&self) -> Option<IpAddr> {
+        self.address.filter(|address| !address.to_canonical().is_loopback())
+    }
+
     /// The guest's cookie, if one came.
     pub fn guest_cookie(&self) -> Option<&str> {
         let cookies = self.headers.cookie.as_ref()?.reveal();

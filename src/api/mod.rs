@@ -32,7 +32,6 @@ use crate::talk::room::Room;
 use crate::talk::token::Token;
 use crate::talk::view::Policy;
 use serde::Serialize;
-use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Instant;
@@ -212,12 +211,6 @@ impl Context {
             (Identity::Guest(_), Some(guest)) => guest.actor.clone(),
             (Identity::Guest(_), None) => Actor::Bot,
         }
-    }
-
-    /// Where a caller is whose attempts at guessing are counted. On this machine nobody guesses: what calls from here is
-    /// the administrator's, or nginx without a client's address.
-    pub fn guesser(&self) -> Option<IpAddr> {
-        self.request.address.filter(|address| !address.to_canonical().is_loopback())
     }
 
     /// Accounts, groups and circles: only in the slow lane, where the request is moved to when it is not there yet.

@@ -246,7 +246,8 @@ pub fn join(ctx: &Context) -> Result<Reply> {
         let member = ctx.identity().user().is_some() && access.me.is_some();
         Ok((access.room.id, access.room.password.filter(|_| !member)))
     })?;
-    let guess = ctx.guesser().filter(|_| checked.is_some()).map(|from| attempts::key(Guess::Password(room), from));
+    let guess =
+        ctx.request.guesser().filter(|_| checked.is_some()).map(|from| attempts::key(Guess::Password(room), from));
     if let (Some(key), Waited::No) = (guess, ctx.waited) {
         return count_guess(ctx, key);
     }

@@ -181,8 +181,8 @@ impl Store {
     }
 }
 
-/// Opens the file after verifying the checksum of every page: what is damaged is refused, never served. The error is a
-/// sentence that says what to do.
+/// Opens the file. Unless it is as the last good end left it, the checksum of every page is verified first: what is damaged
+/// is refused, never served. The error is a sentence that says what to do.
 fn open_verified(path: &Path, cache_bytes: usize) -> std::result::Result<Database, String> {
     let damaged = |what: String| format!("cannot open {}: {what}. {}", path.display(), damage::advice(path));
     // redb makes a new database of an empty file: what was there before would be gone without a word.
