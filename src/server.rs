@@ -47,6 +47,8 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(9);
 const LAST_REQUESTS: Duration = Duration::from_millis(50);
 /// How long a server waits after `accept` failed, which it does again at once while descriptors are short.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Descriptors that are opened after the first connection may have come: copies of both listening sockets.
+const LATE_DESCRIPTORS: usize = 2;
 /// So many open connections cannot be in one another's way.
 const FEW_CONNECTIONS: usize = 2;
 /// How many connections end at a time for the sake of those that wait.
@@ -221,6 +223,8 @@ struct Shared {
     /// Nothing is read any more.
     stopped: AtomicBool,
     body_readers: AtomicUsize,
+    /// How many descriptors the process has without any connection.
+    own_descriptors: usize,
     writers: Arc<Writers>,
     app: Arc<App>,
 }
@@ -269,9 +273,12 @@ pub fn start(config: Config) -> Result<Running, String> {
     let (slow, slow_work) = sync_channel(config.server.slow_queue);
     let (answers, answer_work) = channel();
     let dispatcher = Arc::new(Dispatcher::new(app.clone(), logins, polls.clone(), slow, answers));
+    // Before anybody is let in: callers who wait already are accepted at once.
+    let own_descriptors = open_descriptors() + LATE_DESCRIPTORS;
     let server = socket.serve().map_err(|e| format!("cannot serve {name}: {e}"))?;
     let shared = Arc::new(Shared {
         socket,
+        own_descriptors,
         servers: RwLock::new(vec![Arc::new(server)]),
         live: Live { log_requests: AtomicBool::new(config.log.requests) },
         config,
@@ -393,11 +400,10 @@ impl Shared {
     /// until another connection ends, which they do not when nobody says anything on them. An end of a connection is
     /// what it gets here. The other is that it may cease to accept without a word, see [`Socket::is_deaf`].
     fn look_after_connections(&self) {
-        let usual = open_descriptors();
         let mut panics = 0;
         while !self.stopping.load(Ordering::SeqCst) {
             std::thread::sleep(ACCEPT_PAUSE);
-            if open_descriptors() > usual + FEW_CONNECTIONS {
+            if open_descriptors() > self.own_descriptors + FEW_CONNECTIONS {
                 // The first that fails has told that there is no more to be done now.
                 let _ = (0..KNOCKS).all(|_| self.socket.knock());
             }

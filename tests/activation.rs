@@ -85,6 +85,23 @@ fn a_passed_socket_is_served_and_outlives_the_server() {
 }
 
 #[test]
+fn callers_who_wait_before_the_start_are_in_nobodys_way() {
+    let folder = Folder::new("early");
+    std::fs::write(folder.0.join("roomd.toml"), "[[users]]\nid = \"alice\"\npassword = \"alice\"\n").unwrap();
+    let path = folder.0.join("roomd.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    // They hold their connections and say nothing.
+    let _silent: Vec<_> = (0..40).map(|_| UnixStream::connect(&path).unwrap()).collect();
+    let mut waiting: Vec<_> = (0..8).map(|_| UnixStream::connect(&path).unwrap()).collect();
+    let server = start_with(&listener, &folder.0);
+    for stream in &mut waiting {
+        let answer = ask(stream);
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    stop(server);
+}
+
+#[test]
 fn a_restart_loses_no_request() {
     let folder = Folder::new("restarts");
     std::fs::write(folder.0.join("roomd.toml"), "[[users]]\nid = \"alice\"\npassword = \"alice\"\n").unwrap();
