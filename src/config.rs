@@ -14,6 +14,10 @@ use toml::Table;
 /// Where the configuration is looked for when the command line names no file.
 pub const DEFAULT_FILE: &str = "/etc/roomd/roomd.toml";
 
+/// The service account's password: the name of systemd's credential, and of the file beside the configuration that the
+/// unit makes the credential of.
+const PASSWORD_FILE: &str = "service_password";
+
 /// The words of the command line.
 pub fn arguments() -> Vec<String> {
     std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect()
@@ -291,13 +295,25 @@ impl Config {
         named.or_else(|| std::env::var_os("ROOMD_CONFIG").map(PathBuf::from)).or_else(default)
     }
 
-    /// Reads `file`, where there is one, then lets the environment override it.
+    /// Reads `file`, where there is one, then lets the environment override it. A password that neither of them gives
+    /// is looked for in [`PASSWORD_FILE`] beside the file: systemd hands that to the server, but not to root's commands.
     ///
     /// The error is a sentence for the administrator that names the file, the line and the key.
     pub fn load(file: Option<&Path>) -> Result<Config, String> {
         let mut config = file.map_or_else(|| Ok(Config::default()), Config::read)?;
         config.override_from(|name| std::env::var(name).ok())?;
+        if let Some(file) = file.filter(|_| config.nextcloud.service_password.is_empty()) {
+            config.take_password_from(&file.with_file_name(PASSWORD_FILE));
+        }
         Ok(config)
+    }
+
+    /// An unreadable or empty file is none: the unit gives an empty one where the administrator made none.
+    fn take_password_from(&mut self, file: &Path) {
+        match std::fs::read_to_string(file).unwrap_or_default().trim_end_matches('\n') {
+            "" => {}
+            password => self.nextcloud.service_password = Secret::new(password),
+        }
     }
 
     fn read(path: &Path) -> Result<Config, String> {
@@ -338,12 +354,7 @@ impl Config {
             self.nextcloud.service_password = Secret::new(password);
         }
         if let Some(folder) = variable("CREDENTIALS_DIRECTORY") {
-            let file = Path::new(&folder).join("service_password");
-            // The unit gives an empty one where the administrator made none.
-            match std::fs::read_to_string(file).unwrap_or_default().trim_end_matches('\n') {
-                "" => {}
-                password => self.nextcloud.service_password = Secret::new(password),
-            }
+            self.take_password_from(&Path::new(&folder).join(PASSWORD_FILE));
         }
         Ok(())
     }
@@ -392,7 +403,11 @@ impl Config {
             return Err("nextcloud.url and [[users]] exclude each other: who decides about a login?".to_owned());
         }
         if self.nextcloud.service_user.is_empty() != self.nextcloud.service_password.is_empty() {
-            return Err("nextcloud.service_user and service_password are given together or not at all".to_owned());
+            return Err(
+                "nextcloud.service_user and service_password (or /etc/roomd/service_password, which only root \
+                        can read) are given together or not at all"
+                    .to_owned(),
+            );
         }
         Ok(())
     }

@@ -5,172 +5,15 @@
 mod support;
 
 use serde_json::json;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::nextcloud::FakeNextcloud;
-use support::{Person, Request, eventually};
-
-/// What an administrator includes in the `http` block and in the `server` block.
-const HTTP_PART: &str = include_str!("../config/nginx-http.conf");
-const SERVER_PART: &str = include_str!("../config/nginx.conf");
-
-/// A folder, a Nextcloud, and nginx in front of whatever listens on the folder's `roomd.sock`.
-struct Front {
-    folder: PathBuf,
-    nextcloud: FakeNextcloud,
-    nginx: Child,
-    roomd: Option<Child>,
-    address: SocketAddr,
-}
-
-impl Front {
-    /// `None`, with the reason on the test's output, where nginx is not installed.
-    fn without_server() -> Option<Front> {
-        static STARTED: AtomicUsize = AtomicUsize::new(0);
-        let program = ["/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/bin/nginx"];
-        let Some(program) = program.into_iter().find(|path| Path::new(path).exists()) else {
-            eprintln!("SKIPPED: nginx is not installed");
-            return None;
-        };
-        let number = STARTED.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("roomd-nginx-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let nextcloud = FakeNextcloud::start();
-        let (nginx, address) = start_nginx(program, &folder, &nextcloud.url());
-        Some(Front { folder, nextcloud, nginx, roomd: None, address })
-    }
-
-    /// The same with the real server on the socket.
-    fn start() -> Option<Front> {
-        let mut front = Front::without_server()?;
-        front.start_roomd();
-        Some(front)
-    }
-
-    fn start_roomd(&mut self) {
-        let config = format!(
-            "[server]\nlisten = \"unix:{}\"\nsocket_mode = \"0666\"\n[nextcloud]\nurl = \"{}\"\n",
-            self.socket().display(),
-            self.nextcloud.url()
-        );
-        std::fs::write(self.folder.join("roomd.toml"), config).unwrap();
-        let log = std::fs::File::create(self.folder.join("roomd.log")).unwrap();
-        let server = Command::new(env!("CARGO_BIN_EXE_roomd"))
-            .args(["serve", "--config"])
-            .arg(self.folder.join("roomd.toml"))
-            .arg("--data")
-            .arg(self.folder.join("data"))
-            .stderr(log)
-            .spawn();
-        self.roomd = Some(server.unwrap());
-        eventually("roomd listens", || UnixStream::connect(self.socket()).is_ok());
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.folder.join("roomd.sock")
-    }
-
-    fn text_of(&self, file: &str) -> String {
-        String::from_utf8_lossy(&std::fs::read(self.folder.join(file)).unwrap_or_default()).into_owned()
-    }
-
-    fn alice(&self) -> Person {
-        Person::new("alice", &Arc::new(RwLock::new(self.address))).with_login("alice", "alice123456")
-    }
-
-    /// Sends bytes, closes the sending half if asked to, and reads what comes within the time.
-    fn raw(&self, bytes: &[u8], wait: Duration) -> Vec<u8> {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        // nginx may refuse and close before everything is sent.
-        let _ = stream.write_all(bytes);
-        read_for(&mut stream, wait)
-    }
-
-    fn roomd_lives(&mut self) -> bool {
-        self.roomd.as_mut().is_some_and(|roomd| roomd.try_wait().unwrap().is_none())
-    }
-}
-
-impl Drop for Front {
-    fn drop(&mut self) {
-        for child in self.roomd.iter_mut() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        // SIGTERM, so that its workers end as well.
-        let _ = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.nginx.id())]).status();
-        let _ = self.nginx.wait();
-        if thread::panicking() {
-            eprintln!("roomd: {}\nnginx: {}", self.text_of("roomd.log"), self.text_of("error.log"));
-        }
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
-/// Starts nginx on a free port. Only the places of socket and logs differ from what is shipped.
-fn start_nginx(program: &str, folder: &Path, nextcloud: &str) -> (Child, SocketAddr) {
-    let place = folder.display().to_string();
-    let shipped =
-        SERVER_PART.replace("/run/roomd/", &format!("{place}/")).replace("/var/log/nginx/", &format!("{place}/"));
-    assert!(shipped.contains(&format!("unix:{place}/roomd.sock")), "the snippet names the socket");
-    for _ in 0..5 {
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .map(|name| format!("    {name}_temp_path {place}/{name};\n"))
-            .concat();
-        // The rest of Nextcloud's own configuration, as far as it matters: one location for PHP, one for the rest.
-        let config = format!(
-            "daemon off;\nuser root root;\npid {place}/nginx.pid;\nerror_log {place}/error.log;\nworker_processes 2;\n\
-             events {{ worker_connections 2048; }}\nhttp {{\n{temporary}    access_log {place}/access.log;\n{HTTP_PART}\n\
-             server {{\n    listen {address};\n{shipped}\n    location ~ \\.php(?:$|/) {{ proxy_pass {nextcloud}$request_uri; }}\n    \
-             location / {{ proxy_pass {nextcloud}; }}\n}}\n}}\n"
-        );
-        std::fs::write(folder.join("nginx.conf"), config).unwrap();
-        let mut nginx = Command::new(program)
-            .arg("-p")
-            .arg(folder)
-            .arg("-c")
-            .arg(folder.join("nginx.conf"))
-            .arg("-e")
-            .arg(folder.join("error.log"))
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        while nginx.try_wait().unwrap().is_none() {
-            if TcpStream::connect(address).is_ok() {
-                return (nginx, address);
-            }
-            thread::sleep(Duration::from_millis(10));
-        }
-    }
-    panic!("nginx does not start: {}", std::fs::read_to_string(folder.join("error.log")).unwrap_or_default());
-}
-
-/// Everything that comes within the time, or until the other side closes.
-fn read_for(stream: &mut TcpStream, wait: Duration) -> Vec<u8> {
-    let deadline = Instant::now() + wait;
-    let mut bytes = Vec::new();
-    let mut buffer = [0; 64 * 1024];
-    loop {
-        let Some(left) = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) else {
-            return bytes;
-        };
-        stream.set_read_timeout(Some(left)).unwrap();
-        match stream.read(&mut buffer) {
-            Ok(0) => return bytes,
-            Ok(count) => bytes.extend_from_slice(&buffer[..count]),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(_) => return bytes,
-        }
-    }
-}
+use support::nginx::Front;
+use support::{Request, eventually};
 
 /// How many answers there are in what came back; `100 Continue` is none.
 fn answers(bytes: &[u8]) -> usize {
@@ -243,9 +86,7 @@ fn query_strings_are_in_no_log() {
     let path = "\"GET /ocs/v2.php/apps/spreed/api/v1/room HTTP/1.1\" 200 ";
     eventually("the request is logged", || front.text_of("roomd.access.log").contains(path));
     // Without a server there is more to be logged.
-    let mut roomd = front.roomd.take().unwrap();
-    roomd.kill().unwrap();
-    roomd.wait().unwrap();
+    front.kill_roomd();
     alice.send(secret()).has_status(502);
     std::fs::remove_file(front.socket()).unwrap();
     alice.send(secret()).has_status(502);

@@ -4,6 +4,7 @@ use super::progress::Bar;
 use super::{load, say, say_json};
 use crate::ask;
 use crate::config::{Config, Listen};
+use crate::nextcloud::Nextcloud;
 use crate::nextcloud::diagnosis::{Believed, Diagnosis};
 use crate::store::check::check;
 use crate::store::read_only::ReadOnly;
@@ -86,7 +87,8 @@ impl Check {
                 findings.add(State::Ok, "configuration", "it makes sense");
                 check_sockets(&config, &mut findings);
                 check_store(&config, &mut findings);
-                check_nextcloud(&config, self.url.as_deref(), &mut findings);
+                check_nextcloud(&config, &mut findings);
+                check_route(&config, self.url.as_deref(), &mut findings);
             }
             Err(error) => findings.add(State::Fail, "configuration", error),
         }
@@ -160,9 +162,12 @@ fn check_store(config: &Config, findings: &mut Findings) {
     }
 }
 
-fn check_nextcloud(config: &Config, url: Option<&str>, findings: &mut Findings) {
+fn check_nextcloud(config: &Config, findings: &mut Findings) {
     if config.nextcloud.url.is_empty() {
-        return findings.add(State::Ok, "Nextcloud", "not used: the users of the configuration log in");
+        return match config.users.is_empty() {
+            true => findings.add(State::Fail, "Nextcloud", "nobody can log in: set nextcloud.url"),
+            false => findings.add(State::Ok, "Nextcloud", "not used: the users of the configuration log in"),
+        };
     }
     let diagnosis = match Diagnosis::new(&config.nextcloud) {
         Ok(diagnosis) => diagnosis,
@@ -171,14 +176,11 @@ fn check_nextcloud(config: &Config, url: Option<&str>, findings: &mut Findings) 
     let base = &config.nextcloud.url;
     match diagnosis.status() {
         Ok(status) if !status.installed => {
-            findings.add(State::Fail, "Nextcloud", format!("{base} is not installed yet"))
+            return findings.add(State::Fail, "Nextcloud", format!("{base} is not installed yet"));
         }
         Ok(status) if status.maintenance => {
-            findings.add(
-                State::Warn,
-                "Nextcloud",
-                "it is in maintenance mode: nobody can log in (occ maintenance:mode --off)",
-            );
+            let words = "it is in maintenance mode: nobody can log in (occ maintenance:mode --off)";
+            return findings.add(State::Warn, "Nextcloud", words);
         }
         Ok(status) => {
             findings.add(State::Ok, "Nextcloud", format!("version {} answers at {base}", status.versionstring));
@@ -190,11 +192,7 @@ fn check_nextcloud(config: &Config, url: Option<&str>, findings: &mut Findings) 
         }
     }
     check_proxy_header(&diagnosis, findings);
-    let mut public = config.nextcloud.clone();
-    if let Some(url) = url {
-        public.url = url.to_owned();
-    }
-    check_route(&public, findings);
+    check_service_account(config, findings);
 }
 
 fn check_clock(theirs: Option<i64>, findings: &mut Findings) {
@@ -213,7 +211,8 @@ fn check_clock(theirs: Option<i64>, findings: &mut Findings) {
 
 fn check_proxy_header(diagnosis: &Diagnosis, findings: &mut Findings) {
     let remedy = "add the address that roomd reaches Nextcloud from (127.0.0.1 and ::1 on the same machine) to \
-                  'trusted_proxies' in Nextcloud's config.php; otherwise wrong passwords of one person lock everybody out";
+                  'trusted_proxies' in Nextcloud's config.php, and let a web server between the two pass \
+                  X-Forwarded-For on; otherwise wrong passwords of one person lock everybody out";
     match diagnosis.believes_forwarded_address() {
         Ok(Believed::Yes) => findings.add(State::Ok, "trusted proxy", "Nextcloud believes roomd where callers are"),
         Ok(Believed::No) => {
@@ -221,8 +220,9 @@ fn check_proxy_header(diagnosis: &Diagnosis, findings: &mut Findings) {
         }
         Ok(Believed::Unknown) => {
             let words = format!(
-                "cannot be measured without Nextcloud's notify_push app. Log in with a wrong password once and look in \
-                 Nextcloud's log for the address of the failed login: it must be your own. If it is this machine's, {remedy}"
+                "cannot be measured without Nextcloud's notify_push app. `occ config:system:get trusted_proxies` must \
+                 print roomd's address. To be sure, log in to Talk with a wrong password once and look in Nextcloud's \
+                 log for the address of the failed login: it must be your own. If it is this machine's, {remedy}"
             );
             findings.add(State::Warn, "trusted proxy", words);
         }
@@ -230,18 +230,51 @@ fn check_proxy_header(diagnosis: &Diagnosis, findings: &mut Findings) {
     }
 }
 
-fn check_route(public: &crate::config::Nextcloud, findings: &mut Findings) {
-    let url = &public.url;
-    let answered = Diagnosis::new(public).and_then(|public| public.is_answered_by_roomd().map_err(|e| e.to_string()));
+fn check_service_account(config: &Config, findings: &mut Findings) {
+    let user = &config.nextcloud.service_user;
+    if user.is_empty() {
+        return;
+    }
+    let asked = Nextcloud::new(&config.nextcloud).and_then(|it| it.service_works().map_err(|e| e.to_string()));
+    match asked {
+        Ok(true) => findings.add(State::Ok, "service account", format!("Nextcloud lets `{user}` in")),
+        Ok(false) => {
+            let words = format!(
+                "Nextcloud does not let `{user}` in: make an app password for it (its settings, Security) and put it \
+                 into /etc/roomd/service_password, then systemctl restart roomd"
+            );
+            findings.add(State::Fail, "service account", words);
+        }
+        Err(error) => findings.add(State::Fail, "service account", error),
+    }
+}
+
+/// Where clients' requests end up.
+fn check_route(config: &Config, url: Option<&str>, findings: &mut Findings) {
+    let url = url.unwrap_or(&config.nextcloud.url);
+    if url.is_empty() {
+        return;
+    }
+    let listen = &config.server.listen;
+    let public = crate::config::Nextcloud { url: url.to_owned(), ..config.nextcloud.clone() };
+    let answered = Diagnosis::new(&public).and_then(|public| public.is_answered_by_roomd().map_err(|e| e.to_string()));
     match answered {
         Ok((true, _)) => findings.add(State::Ok, "nginx", format!("{url} leads to roomd")),
-        Ok((false, status)) => {
+        Ok((false, status @ 502..=504)) => {
             let words = format!(
-                "{url} does not lead to roomd: something else answered, with status {status}. Paste the location blocks of \
-                 nginx.conf into the server block of this host and reload nginx; --url names another address"
+                "{url} answers with status {status}: nginx does not reach {listen}. The path in nginx's snippet must be \
+                 the same, and nginx's user in the socket's group (SocketGroup= of roomd.socket, www-data by default)"
             );
             findings.add(State::Fail, "nginx", words);
         }
-        Err(error) => findings.add(State::Fail, "nginx", format!("{url}: {error}")),
+        Ok((false, status)) => {
+            let words = format!(
+                "{url} does not lead to roomd: something else answered, with status {status}. Write \
+                 `include snippets/roomd.conf;` into the server block of this host, above `location ~ \\.php`, and \
+                 reload nginx; --url names another address"
+            );
+            findings.add(State::Fail, "nginx", words);
+        }
+        Err(error) => findings.add(State::Fail, "nginx", format!("{url}: {error}; --url names another address")),
     }
 }

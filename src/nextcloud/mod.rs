@@ -204,6 +204,11 @@ impl Directory for Nextcloud {
 }
 
 impl Nextcloud {
+    /// Whether Nextcloud takes the login of the service account; true where there is none.
+    pub fn service_works(&self) -> Result<bool> {
+        self.service.as_ref().map_or(Ok(true), |service| self.whoami(service).map(|login| login.is_some()))
+    }
+
     /// What Nextcloud proposes to the asker for `search`: everything that contains it, and never the asker.
     fn find(&self, asker: &Asker, search: &str, what: Find) -> Result<Vec<Account>> {
         if search.is_empty() {

@@ -9,6 +9,7 @@ mod cast;
 pub mod clock;
 mod http;
 pub mod nextcloud;
+pub mod nginx;
 mod people;
 mod server;
 

@@ -93,6 +93,8 @@ struct State {
     names: HashMap<String, String>,
     /// The data of `/cloud/capabilities`, in place of the usual.
     capabilities: Option<serde_json::Value>,
+    /// Whether forwarded addresses are believed; the app that would show it is not installed otherwise.
+    trusts_proxies: Option<bool>,
     /// Requests by path.
     counts: HashMap<String, usize>,
     connections: usize,
@@ -111,6 +113,7 @@ impl FakeNextcloud {
             gone: HashSet::new(),
             names: HashMap::new(),
             capabilities: None,
+            trusts_proxies: None,
             counts: HashMap::new(),
             connections: 0,
             last: Received::default(),
@@ -158,6 +161,11 @@ impl FakeNextcloud {
     /// Says from now on that it can do this.
     pub fn set_capabilities(&self, data: serde_json::Value) {
         lock(&self.state).capabilities = Some(data);
+    }
+
+    /// Installs the push app, which tells what address Nextcloud sees; whether that is a forwarded one.
+    pub fn trusts_proxies(&self, trusts: bool) {
+        lock(&self.state).trusts_proxies = Some(trusts);
     }
 
     /// How many requests there were for a path (without query).

@@ -38,7 +38,11 @@ enum Caller {
 
 /// The answer to one request, cookies included.
 pub(super) fn answer(state: &State, received: &Received) -> Reply {
-    let mut reply = if received.path == "/status.php" { status(state) } else { ocs(state, received) };
+    let mut reply = match received.path.as_str() {
+        "/status.php" => status(state),
+        "/index.php/apps/notify_push/test/remote" => remote(state, received),
+        _ => ocs(state, received),
+    };
     let mut cookies = vec![
         "oc_sessionPassphrase=p; path=/; HttpOnly; SameSite=Lax".to_owned(),
         "nc_sameSiteCookielax=true; path=/; httponly;expires=Fri, 31-Dec-2100 23:59:59 GMT; SameSite=lax".to_owned(),
@@ -62,6 +66,15 @@ fn status(state: &State) -> Reply {
         "versionstring": string, "edition": "", "productname": "Nextcloud", "extendedSupport": false
     });
     Reply::new(200, "application/json", body.to_string())
+}
+
+/// The address from which the push app was asked, as far as Nextcloud knows.
+fn remote(state: &State, received: &Received) -> Reply {
+    let Some(trusts) = state.trusts_proxies else {
+        return Reply::new(404, "text/html; charset=UTF-8", "<!DOCTYPE html><p>Page not found".to_owned());
+    };
+    let forwarded = received.header("x-forwarded-for").filter(|_| trusts);
+    Reply::new(200, "text/html; charset=UTF-8", forwarded.unwrap_or("127.0.0.1").to_owned())
 }
 
 fn ocs(state: &State, received: &Received) -> Reply {
