@@ -46,25 +46,15 @@ pub enum Operation {
         /// Its token.
         token: String,
     },
-    /// Opens a conversation to guests or closes it to them.
-    SetPublic {
+    /// Changes a conversation's settings; what is not given stays.
+    UpdateRoom {
         /// Its token.
         token: String,
-        /// Open.
-        public: bool,
-    },
-    /// Locks or unlocks a conversation.
-    SetReadOnly {
-        /// Its token.
-        token: String,
-        /// Locked.
-        read_only: bool,
-    },
-    /// Sets or removes the password of a public conversation.
-    SetPassword {
-        /// Its token.
-        token: String,
-        /// bcrypt hash of the password; nothing removes it.
+        /// Whether it is open to guests.
+        public: Option<bool>,
+        /// Whether it is locked.
+        read_only: Option<bool>,
+        /// bcrypt hash of the password that it has from now on; an empty text for none.
         password: Option<String>,
     },
     /// Adds users to a conversation; those who are in it already stay as they are.
@@ -123,23 +113,20 @@ impl Operation {
                 changes::delete(t, &mut room)?;
                 Ok(outcome(&room))
             }
-            Operation::SetPublic { token, public } => {
+            Operation::UpdateRoom { token, public, read_only, password } => {
                 let mut room = find(t, token)?;
                 match (public, room.kind) {
-                    (true, RoomType::Public) | (false, RoomType::Group) => {}
-                    (true, _) => changes::allow_guests(t, &mut room, actor, now)?,
-                    (false, _) => changes::disallow_guests(t, &mut room, actor, now)?,
+                    (None, _) | (Some(true), RoomType::Public) | (Some(false), RoomType::Group) => {}
+                    (Some(true), _) => changes::allow_guests(t, &mut room, actor, now)?,
+                    (Some(false), _) => changes::disallow_guests(t, &mut room, actor, now)?,
                 }
-                Ok(outcome(&room))
-            }
-            Operation::SetReadOnly { token, read_only } => {
-                let mut room = find(t, token)?;
-                changes::set_read_only(t, &mut room, actor, *read_only, now)?;
-                Ok(outcome(&room))
-            }
-            Operation::SetPassword { token, password } => {
-                let mut room = find(t, token)?;
-                changes::set_password(t, &mut room, actor, checked_hash(password)?, now)?;
+                if let Some(read_only) = read_only {
+                    changes::set_read_only(t, &mut room, actor, *read_only, now)?;
+                }
+                if let Some(hash) = password {
+                    let hash = Some(hash.clone()).filter(|hash| !hash.is_empty());
+                    changes::set_password(t, &mut room, actor, checked_hash(&hash)?, now)?;
+                }
                 Ok(outcome(&room))
             }
             Operation::Add { token, users } => {

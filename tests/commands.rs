@@ -67,12 +67,41 @@ fn conversations_are_made_and_changed_while_the_server_runs() {
 fn a_password_comes_from_standard_input_and_is_stored_as_a_hash() {
     let server = Server::start();
     let arguments = ["room", "create", "--owner", "alice", "--public", "--password-stdin", "Square"];
-    let mut command = server.command(&arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    command.stdin.take().unwrap().write_all(b"sesame\n").unwrap();
-    let output = command.wait_with_output().unwrap();
+    let output = with_input(&server, &arguments, "sesame\n");
     let room = support::Room { token: String::from_utf8(output.stdout).unwrap().trim().to_owned() };
     server.guest().joins_with_password(&room, "sesame");
     server.guest().post(room.at("/participants/active"), &[]).refused(403, support::Message::Null);
+}
+
+/// A command that reads a line.
+fn with_input(server: &Server, arguments: &[&str], line: &str) -> Output {
+    let mut command = server.command(arguments);
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(line.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn settings_are_changed_together_or_not_at_all() {
+    let server = Server::start();
+    let alice = server.user("alice");
+    let room = alice.creates_group("Plans");
+    let before = alice.lists();
+    let output = with_input(&server, &["room", "update", "--readonly", "yes", "--password-stdin", &room.token], "x\n");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("only public conversations have a password"),
+        "{output:?}"
+    );
+    assert_eq!(alice.lists(), before, "a refused password leaves the rest as it was");
+    let all = ["room", "update", "--public", "yes", "--readonly", "yes", "--password-stdin", &room.token];
+    assert!(with_input(&server, &all, "sesame\n").status.success());
+    let seen = alice.sees(&room);
+    assert_eq!((&seen["type"], &seen["readOnly"], &seen["hasPassword"]), (&json!(3), &json!(1), &json!(true)));
+    server.guest().joins_with_password(&room, "sesame");
+    assert!(with_input(&server, &["room", "update", "--password-stdin", &room.token], "\n").status.success());
+    assert_eq!(alice.sees(&room)["hasPassword"], false);
 }
 
 #[test]

@@ -200,7 +200,7 @@ impl RoomCommand {
     /// Runs the command.
     pub fn run(self) -> Result<(), String> {
         let config = load(self.config)?;
-        let operations = match self.action {
+        let operation = match self.action {
             Action::List(list) => return list.run(&ReadOnly::open(&config.store.data)?, self.json),
             Action::Show(show) => return show.run(&ReadOnly::open(&config.store.data)?, self.json),
             Action::Create(create) => {
@@ -211,25 +211,22 @@ impl RoomCommand {
                     let people = create.owner.iter().chain(&create.moderator).chain(&create.user);
                     check_users(&config, people)?;
                 }
-                vec![create.operation()?]
+                create.operation()?
             }
-            Action::Rename(Rename { token, name }) => vec![Operation::RenameRoom { token, name }],
-            Action::Update(update) => update.operations()?,
-            Action::Delete(Delete { token }) => vec![Operation::DeleteRoom { token }],
+            Action::Rename(Rename { token, name }) => Operation::RenameRoom { token, name },
+            Action::Update(update) => update.operation()?,
+            Action::Delete(Delete { token }) => Operation::DeleteRoom { token },
             Action::Add(Add { token, user: users, unchecked }) => {
                 if !unchecked {
                     check_users(&config, &users)?;
                 }
-                vec![Operation::Add { token, users }]
+                Operation::Add { token, users }
             }
-            Action::Remove(Remove { token, user: users }) => vec![Operation::Remove { token, users }],
-            Action::Promote(Promote { token, user: users }) => vec![Operation::Promote { token, users }],
-            Action::Demote(Demote { token, user: users }) => vec![Operation::Demote { token, users }],
+            Action::Remove(Remove { token, user: users }) => Operation::Remove { token, users },
+            Action::Promote(Promote { token, user: users }) => Operation::Promote { token, users },
+            Action::Demote(Demote { token, user: users }) => Operation::Demote { token, users },
         };
-        let mut outcome = Value::Null;
-        for operation in &operations {
-            outcome = carry_out(&config, operation)?;
-        }
+        let outcome = carry_out(&config, &operation)?;
         if self.json {
             return say_json(&outcome);
         }
@@ -257,18 +254,14 @@ impl Create {
 }
 
 impl Update {
-    fn operations(self) -> Result<Vec<Operation>, String> {
-        let token = || self.token.clone();
-        let mut operations = Vec::new();
-        operations.extend(self.public.map(|public| Operation::SetPublic { token: token(), public }));
-        operations.extend(self.readonly.map(|read_only| Operation::SetReadOnly { token: token(), read_only }));
-        if self.password_stdin {
-            operations.push(Operation::SetPassword { token: token(), password: password_from_input()? });
-        }
-        if operations.is_empty() {
+    fn operation(self) -> Result<Operation, String> {
+        let Update { public, readonly: read_only, password_stdin, token } = self;
+        if public.is_none() && read_only.is_none() && !password_stdin {
             return Err("nothing to update: --public, --readonly or --password-stdin".to_owned());
         }
-        Ok(operations)
+        // An empty text takes the password away.
+        let password = if password_stdin { Some(password_from_input()?.unwrap_or_default()) } else { None };
+        Ok(Operation::UpdateRoom { token, public, read_only, password })
     }
 }
 
