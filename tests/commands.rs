@@ -5,6 +5,7 @@ mod support;
 use roomd::config::Listen;
 use serde_json::{Value, json};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Output, Stdio};
 use support::nextcloud::{Behaviour, FakeNextcloud};
 use support::{Cast, Server};
@@ -120,15 +121,44 @@ fn refusals_say_why_and_change_nothing() {
         ("name is empty or too long", &["room", "rename", &room.token, " "]),
         ("only ordinary users", &["room", "promote", &room.token, "alice"]),
         ("name an --owner", &["room", "create", "Nobody's"]),
+        ("name at least one user", &["room", "add", &room.token]),
+        ("name at least one user", &["room", "remove", &room.token]),
         ("there is no conversation `nothing4`", &["room", "show", "nothing4"]),
     ] {
         let said = refused(&server, 1, arguments);
         assert!(said.contains(words), "{arguments:?}: {said}");
     }
     assert_eq!(alice.lists(), before);
-    refused(&server, 2, &["room", "paint", &room.token]);
-    refused(&server, 2, &["backup"]);
-    refused(&server, 2, &[]);
+    for (help, arguments) in [
+        ("`roomd room --help`", &["room", "paint", &room.token][..]),
+        ("`roomd room create --help`", &["room", "create"]),
+        ("`roomd backup --help`", &["backup"]),
+        ("`roomd --help`", &["paint"]),
+        ("`roomd --help`", &[]),
+    ] {
+        let said = refused(&server, 2, arguments);
+        assert!(said.contains(help), "{arguments:?}: {said}");
+    }
+    let file = server.data().join("all.jsonl");
+    done(&server, &["export", file.to_str().unwrap()]);
+    assert!(refused(&server, 1, &["export", file.to_str().unwrap()]).contains("--force overwrites it"));
+}
+
+#[test]
+fn options_of_all_room_commands_may_stand_behind_the_command() {
+    let server = Server::start();
+    let room = server.user("alice").creates_group("Plans");
+    let config = server.config();
+    for arguments in [
+        &["room", "--json", "show", &room.token][..],
+        &["room", "show", "--json", &room.token],
+        &["room", "show", &room.token, "--json"],
+        &["room", "show", &room.token, "--config", config.to_str().unwrap(), "--json"],
+    ] {
+        assert_eq!(told(&server, arguments)["name"], "Plans", "{arguments:?}");
+    }
+    done(&server, &["room", "rename", "--", &room.token, "--json"]);
+    assert_eq!(told(&server, &["room", "list", "--json"])[0]["name"], "--json");
 }
 
 #[test]
@@ -141,6 +171,16 @@ fn commands_work_without_a_server() {
     assert_eq!(told(&server, &["room", "--json", "list", "--user", "alice"])[0]["name"], "Changed at night");
     server.restart();
     assert_eq!(alice.sees(&room)["name"], "Changed at night");
+}
+
+#[test]
+fn a_data_folder_that_is_made_is_for_its_user_alone() {
+    let server = Server::start();
+    let folder = server.data().join("new/folder");
+    let mut command = server.command(&["room", "create", "--owner", "alice", "Plans"]);
+    command.env("ROOMD_DATA", &folder).env("ROOMD_ADMIN_LISTEN", "");
+    assert!(command.status().unwrap().success());
+    assert_eq!(std::fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
 }
 
 #[test]

@@ -34,6 +34,9 @@ pub fn carry_out(config: &Config, operation: &Operation) -> Result<Value, String
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
             without_server(config, operation)
         }
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            Err(format!("only root and the user that roomd runs as may change things on {admin}: use sudo"))
+        }
         Err(error) => Err(format!("cannot reach roomd on {admin}: {error}")),
     }
 }

@@ -29,7 +29,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -95,7 +95,10 @@ impl Export {
         } else {
             options.create_new(true)
         };
-        let failed = |e: std::io::Error| format!("cannot write {}: {e}", self.file);
+        let failed = |e: std::io::Error| match e.kind() {
+            ErrorKind::AlreadyExists => format!("{} exists already; --force overwrites it", self.file),
+            _ => format!("cannot write {}: {e}", self.file),
+        };
         let file = options.open(&self.file).map_err(failed)?;
         write_all(&store, &mut &file)?;
         file.sync_all().map_err(failed)

@@ -54,7 +54,7 @@ enum Command {
 /// Runs the command that the process was started with.
 pub fn run() -> ExitCode {
     let words = arguments();
-    let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let mut words: Vec<&str> = common_options_first(words.iter().map(String::as_str).collect());
     // argh takes a lone dash for an option, unless it is told that none will come.
     if words.last() == Some(&"-") && !words.contains(&"--") {
         words.insert(words.len() - 1, "--");
@@ -66,7 +66,7 @@ pub fn run() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Err(early) => {
-            eprintln!("{}\n`roomd --help` tells more.", early.output.trim_end());
+            eprintln!("{}\n`{} --help` tells more.", early.output.trim_end(), deepest_command(&words));
             return ExitCode::from(USAGE);
         }
     };
@@ -98,6 +98,39 @@ pub fn run() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// `roomd room list --json` means `roomd room --json list`: argh takes an option only at the command that declares it.
+fn common_options_first(words: Vec<&str>) -> Vec<&str> {
+    if words.first() != Some(&"room") {
+        return words;
+    }
+    let (mut common, mut rest) = (vec!["room"], Vec::new());
+    let mut left = words.into_iter().skip(1);
+    while let Some(word) = left.next() {
+        match word {
+            "--" => {
+                rest.push(word);
+                rest.extend(left.by_ref());
+            }
+            "--json" => common.push(word),
+            "--config" => common.extend([word].into_iter().chain(left.next())),
+            _ => rest.push(word),
+        }
+    }
+    common.extend(rest);
+    common
+}
+
+/// The longest beginning of a command line whose help can be shown: `roomd room create`.
+fn deepest_command(words: &[&str]) -> String {
+    let helps = |count: &usize| {
+        let command = [&words[..*count], &["--help"]].concat();
+        words[..*count].iter().all(|word| !word.starts_with('-'))
+            && Arguments::from_args(&["roomd"], &command).is_err_and(|early| early.status.is_ok())
+    };
+    let count = (0..=words.len().min(2)).rev().find(helps).unwrap_or(0);
+    [&["roomd"], &words[..count]].concat().join(" ")
 }
 
 /// The configuration that a command works with.

@@ -188,6 +188,11 @@ struct Demote {
     user: Vec<String>,
 }
 
+/// argh takes an empty list of people, too.
+fn somebody(users: Vec<String>) -> Result<Vec<String>, String> {
+    if users.is_empty() { Err("nothing to do: name at least one user".to_owned()) } else { Ok(users) }
+}
+
 fn yes_or_no(text: &str) -> Result<bool, String> {
     match text {
         "yes" | "1" => Ok(true),
@@ -216,15 +221,16 @@ impl RoomCommand {
             Action::Rename(Rename { token, name }) => Operation::RenameRoom { token, name },
             Action::Update(update) => update.operation()?,
             Action::Delete(Delete { token }) => Operation::DeleteRoom { token },
-            Action::Add(Add { token, user: users, unchecked }) => {
+            Action::Add(Add { token, user, unchecked }) => {
+                let users = somebody(user)?;
                 if !unchecked {
                     check_users(&config, &users)?;
                 }
                 Operation::Add { token, users }
             }
-            Action::Remove(Remove { token, user: users }) => Operation::Remove { token, users },
-            Action::Promote(Promote { token, user: users }) => Operation::Promote { token, users },
-            Action::Demote(Demote { token, user: users }) => Operation::Demote { token, users },
+            Action::Remove(Remove { token, user }) => Operation::Remove { token, users: somebody(user)? },
+            Action::Promote(Promote { token, user }) => Operation::Promote { token, users: somebody(user)? },
+            Action::Demote(Demote { token, user }) => Operation::Demote { token, users: somebody(user)? },
         };
         let outcome = carry_out(&config, &operation)?;
         if self.json {
@@ -319,7 +325,7 @@ impl Show {
             return say_json(&shown);
         }
         if let Value::Object(fields) = &shown {
-            for (name, value) in fields.iter().filter(|(name, _)| *name != "participants") {
+            for (name, value) in fields.iter().filter(|(name, value)| *name != "participants" && !value.is_null()) {
                 say(format_args!(
                     "{:<16} {}",
                     name.replace('_', " "),

@@ -4,7 +4,7 @@ use super::commit::Writer;
 use super::damage::caught;
 use super::people::Names;
 use super::read_only::ReadOnly;
-use super::{FILE_NAME, Reader, Shared, Snapshot, tables};
+use super::{FILE_NAME, Reader, Shared, Snapshot, make_folder, tables};
 use crate::error::{Error, Result};
 use crate::presence::Presence;
 use redb::{Database, DatabaseError, Key, ReadableTable, ReadableTableMetadata, TableDefinition, Value};
@@ -185,10 +185,6 @@ fn build(
     }
     transaction.commit().map_err(|e| failed(e.into()))?;
     database.close().map_err(|e| format!("cannot close {}: {e}", path.display()))
-}
-
-fn make_folder(folder: &Path) -> std::result::Result<(), String> {
-    std::fs::create_dir_all(folder).map_err(|e| format!("cannot make the data folder {}: {e}", folder.display()))
 }
 
 /// Fails when a server has the database open. A database that cannot be opened for another reason is no obstacle: it

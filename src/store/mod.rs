@@ -25,6 +25,8 @@ use people::Names;
 pub use reader::Reader;
 use reader::State;
 use redb::{Database, DatabaseError, ReadableTable};
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -80,8 +82,7 @@ impl Store {
         presence: Arc<Presence>,
         on_commit: OnCommit,
     ) -> std::result::Result<Store, String> {
-        std::fs::create_dir_all(folder)
-            .map_err(|e| format!("cannot make the data folder {}: {e}", folder.display()))?;
+        make_folder(folder)?;
         let path = folder.join(FILE_NAME);
         let cache_bytes = cache_mib << 20;
         let database = open_verified(&path, cache_bytes)?;
@@ -179,6 +180,12 @@ impl Store {
     pub fn presence(&self) -> &Presence {
         &self.shared.presence
     }
+}
+
+/// Makes the data folder where it is missing. What people wrote lies in it: it is for its user alone.
+fn make_folder(folder: &Path) -> std::result::Result<(), String> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|e| format!("cannot make the data folder {}: {e}", folder.display()))
 }
 
 /// Opens the file. Unless it is as the last good end left it, the checksum of every page is verified first: what is damaged
