@@ -7,6 +7,7 @@ pub mod keys;
 use crate::secret::Secret;
 use serde::Deserialize;
 use std::fmt;
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use toml::Table;
@@ -317,7 +318,10 @@ impl Config {
     }
 
     fn read(path: &Path) -> Result<Config, String> {
-        let text = std::fs::read_to_string(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+        let text = std::fs::read_to_string(path).map_err(|e| {
+            let remedy = if e.kind() == ErrorKind::PermissionDenied { "; use sudo" } else { "" };
+            format!("cannot read {}: {e}{remedy}", path.display())
+        })?;
         Config::parse(&text).map_err(|e| format!("{}, {e}", path.display()))
     }
 

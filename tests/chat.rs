@@ -93,6 +93,19 @@ fn guests_write_under_the_name_that_they_give() {
 }
 
 #[test]
+fn a_message_that_is_longer_than_a_body_may_be_is_too_long_as_well() {
+    let server = Server::start();
+    let alice = server.user("alice");
+    let room = alice.creates_group("Plans");
+    let send = |request: Request| alice.send(request);
+    let (letters, in_json) = ("é".repeat(20_000), |text: &str| json!({ "message": text }));
+    // A form writes each of them as six characters, JSON as two bytes.
+    send(Request::new("POST", room.chat()).form(&[("message", &letters)])).refused(413, Null);
+    send(Request::new("POST", room.chat()).json(&in_json(&letters))).expect(201);
+    send(Request::new("POST", room.chat()).json(&in_json(&"😀".repeat(20_000)))).refused(413, Null);
+}
+
+#[test]
 fn a_message_has_at_most_32000_characters() {
     let (_server, alice, _, room) = two();
     let send = |text: String| alice.send(Request::new("POST", room.chat()).json(&json!({"message": text})));

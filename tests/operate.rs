@@ -68,6 +68,10 @@ fn requests_are_counted() {
     ] {
         assert!(text.lines().any(|line| line == wanted), "{wanted} is missing in\n{text}");
     }
+    let documentation = include_str!("../README.md");
+    for name in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()) {
+        assert!(documentation.contains(&format!("`{name}`")), "README.md does not tell what {name} is");
+    }
     assert!(!text.contains("nothing4") && !text.contains("alice"), "metrics name nobody\n{text}");
 }
 

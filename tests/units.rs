@@ -92,3 +92,23 @@ fn manual_and_completions_know_every_command() {
         }
     }
 }
+
+#[test]
+fn the_readme_knows_every_key_and_the_changelog_the_version() {
+    let read = |file: &str| std::fs::read_to_string(path(file)).unwrap();
+    let readme = read("README.md");
+    // Lines of examples begin with `#` and no blank.
+    let shipped: String =
+        read("config/roomd.toml").lines().map(|l| format!("{}\n", l.trim_start_matches('#'))).collect();
+    let mut section = String::new();
+    for line in shipped.lines().filter(|line| !line.starts_with(' ')) {
+        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            section = name.to_owned();
+        } else if let Some((key, _)) = line.split_once(" = ").filter(|_| !section.starts_with('[')) {
+            let key = if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") };
+            assert!(readme.contains(&format!("`{key}`")), "README.md does not tell what {key} is");
+        }
+    }
+    let version = format!("roomd ({}-1) ", env!("CARGO_PKG_VERSION"));
+    assert!(read("config/package/changelog").starts_with(&version), "the changelog begins with {version}");
+}
