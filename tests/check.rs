@@ -5,6 +5,8 @@
 mod support;
 
 use serde_json::Value;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixListener;
 use support::nginx::Front;
 
 /// Exit code and findings, as `(state, what, words)`.
@@ -110,6 +112,22 @@ fn the_service_account_is_tried_with_the_password_that_lies_beside_the_configura
     assert_eq!(code, Some(0), "{findings:?}");
     std::fs::write(&password, "wrong\n").unwrap();
     says(&only_fault(&front, &[]), "fail service account", &["`admin`", "app password"]);
+}
+
+#[test]
+fn a_server_that_was_not_restarted_after_an_upgrade_is_told() {
+    let Some(front) = Front::start() else { return };
+    front.nextcloud.trusts_proxies(true);
+    // An older one, as far as its operators' socket tells.
+    let socket = front.socket().with_file_name("admin.sock");
+    std::fs::remove_file(&socket).unwrap();
+    let older = UnixListener::bind(&socket).unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = older.accept().unwrap();
+        assert!(stream.read(&mut [0; 1024]).unwrap() > 0);
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n{\"ready\":true,\"version\":\"0.0.9\"}").unwrap();
+    });
+    says(&only_fault(&front, &[]), "warn running version", &["0.0.9 is running", "systemctl restart roomd"]);
 }
 
 #[test]

@@ -177,6 +177,9 @@ fn commands_work_without_a_server() {
 fn a_data_folder_that_is_made_is_for_its_user_alone() {
     let server = Server::start();
     let folder = server.data().join("new/folder");
+    let stats = server.command(&["stats"]).env("ROOMD_DATA", &folder).output().unwrap();
+    assert!(String::from_utf8_lossy(&stats.stderr).contains("there is no database in "), "{stats:?}");
+    assert!(!folder.exists(), "looking makes nothing");
     let mut command = server.command(&["room", "create", "--owner", "alice", "Plans"]);
     command.env("ROOMD_DATA", &folder).env("ROOMD_ADMIN_LISTEN", "");
     assert!(command.status().unwrap().success());

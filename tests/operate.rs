@@ -23,9 +23,10 @@ fn ready(server: &Server, status: u16) -> Value {
 fn health_and_readiness_are_told_on_a_private_socket() {
     let server = Server::start();
     assert_eq!(server.operator_asks("/health"), (200, "ok\n".to_owned()));
+    let version = env!("CARGO_PKG_VERSION");
     assert_eq!(
         ready(&server, 200),
-        json!({"ready": true, "stopping": false, "store": "ok", "nextcloud": "not used: local users"})
+        json!({"ready": true, "stopping": false, "store": "ok", "nextcloud": "not used: local users", "version": version})
     );
     assert_eq!(server.operator_asks("/nothing").0, 404);
     let roomd::config::Listen::Unix(socket) = server.admin() else { panic!("a unix socket") };

@@ -58,7 +58,7 @@ impl Backup {
 #[argh(
     subcommand,
     name = "restore",
-    example = "systemctl stop roomd; roomd restore /var/backups/roomd-2026-01-31.redb; systemctl start roomd",
+    example = "systemctl stop roomd.socket roomd.service\nroomd restore /var/backups/roomd-2026-01-31.redb\nsystemctl start roomd.socket roomd.service",
     error_code(0, "the backup is in place"),
     error_code(1, "it is not; the database is as it was"),
     error_code(2, "the command line makes no sense")
@@ -93,7 +93,11 @@ impl Restore {
 /// Fails when a server answers: it would go on with the database that is about to be replaced.
 pub fn refuse_while_serving(config: &Config) -> Result<(), String> {
     let runs = config.server.admin_listen.as_ref().is_some_and(|admin| ask::answers(admin, Duration::from_secs(5)));
-    if runs { Err("roomd is running: stop it first (systemctl stop roomd)".to_owned()) } else { Ok(()) }
+    if runs {
+        Err("roomd is running: stop it first (systemctl stop roomd.socket roomd.service)".to_owned())
+    } else {
+        Ok(())
+    }
 }
 
 /// Run as root, the new file belongs to root; the service runs as the folder's owner.

@@ -14,6 +14,7 @@ use serde_json::Value;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// How long roomd may take to answer.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How far Nextcloud's clock may be off without a word, and without it being wrong; seconds.
@@ -81,7 +82,7 @@ impl Check {
     /// Runs the command.
     pub fn run(self) -> Result<(), String> {
         let mut findings = Findings { silent: self.json, ..Findings::default() };
-        findings.add(State::Ok, "version", concat!("roomd ", env!("CARGO_PKG_VERSION")));
+        findings.add(State::Ok, "version", format!("roomd {VERSION}"));
         match load(self.config).and_then(|config| config.check().map(|()| config)) {
             Ok(config) => {
                 findings.add(State::Ok, "configuration", "it makes sense");
@@ -126,7 +127,15 @@ fn check_sockets(config: &Config, findings: &mut Findings) {
         );
     };
     match ask::ask(admin, "GET", "/ready", b"", PATIENCE) {
-        Ok((200, _)) => findings.add(State::Ok, "operators' socket", format!("roomd is ready, says {admin}")),
+        Ok((200, body)) => {
+            findings.add(State::Ok, "operators' socket", format!("roomd is ready, says {admin}"));
+            let state: Value = serde_json::from_slice(&body).unwrap_or_default();
+            let running = state["version"].as_str().unwrap_or("an older one");
+            if running != VERSION {
+                let words = format!("this is {VERSION}, but {running} is running: systemctl restart roomd");
+                findings.add(State::Warn, "running version", words);
+            }
+        }
         Ok((_, body)) => {
             let state: Value = serde_json::from_slice(&body).unwrap_or_default();
             let words = format!("roomd is not ready: database: {}, Nextcloud: {}", state["store"], state["nextcloud"]);

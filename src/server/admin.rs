@@ -164,7 +164,9 @@ impl Operators {
         let store = app.store.probe(unix_time(), WRITE_PATIENCE).map_or_else(|e| e.to_string(), |()| "ok".to_owned());
         let nextcloud = nextcloud_state(app);
         let ready = !stopping && store == "ok" && !nextcloud.starts_with("fails");
-        let state = json!({ "ready": ready, "stopping": stopping, "store": store, "nextcloud": nextcloud });
+        let version = env!("CARGO_PKG_VERSION");
+        let state =
+            json!({ "ready": ready, "stopping": stopping, "store": store, "nextcloud": nextcloud, "version": version });
         json_answer(if ready { 200 } else { 503 }, &state)
     }
 }

@@ -7,6 +7,7 @@ use super::{FILE_NAME, Reader};
 use crate::error::{Error, Result};
 use crate::presence::Presence;
 use redb::{DatabaseError, ReadOnlyDatabase, ReadableDatabase};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Memory for the pages that a command reads, bytes.
@@ -23,7 +24,15 @@ pub struct ReadOnly {
 impl ReadOnly {
     /// Opens the database in a data folder. The error is a sentence for the administrator.
     pub fn open(folder: &Path) -> std::result::Result<ReadOnly, String> {
-        ReadOnly::open_file(&folder.join(FILE_NAME))
+        let path = folder.join(FILE_NAME);
+        match std::fs::metadata(&path).map_err(|error| error.kind()) {
+            Err(ErrorKind::NotFound) => Err(format!(
+                "there is no database in {} yet: roomd makes it when it starts, in the folder of store.data",
+                folder.display()
+            )),
+            Err(ErrorKind::PermissionDenied) => Err(format!("{} may not be read by you: use sudo", path.display())),
+            _ => ReadOnly::open_file(&path),
+        }
     }
 
     /// Opens a file: the database of a data folder, or a backup.
