@@ -162,6 +162,17 @@ fn options_of_all_room_commands_may_stand_behind_the_command() {
 }
 
 #[test]
+fn a_reader_who_has_gone_away_is_no_reason_to_fail() {
+    let server = Server::start();
+    for arguments in [&["--help"][..], &["--version"], &["stats"]] {
+        // Nothing can be written there, as to `head` that has seen enough.
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = server.command(arguments).stdout(full).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+    }
+}
+
+#[test]
 fn commands_work_without_a_server() {
     let mut server = Server::start();
     let alice = server.user("alice");

@@ -112,3 +112,41 @@ fn the_readme_knows_every_key_and_the_changelog_the_version() {
     let version = format!("roomd ({}-1) ", env!("CARGO_PKG_VERSION"));
     assert!(read("config/package/changelog").starts_with(&version), "the changelog begins with {version}");
 }
+
+#[test]
+fn the_bash_completion_offers_the_options_that_there_are() {
+    let script = format!(
+        "source {}; COMP_WORDS=(roomd \"$@\" --); COMP_CWORD=$(($# + 1)); _roomd; echo \"${{COMPREPLY[@]}}\"",
+        path("config/package/completions/roomd.bash").display()
+    );
+    for command in [
+        &["serve"][..],
+        &["check"],
+        &["backup"],
+        &["restore"],
+        &["export"],
+        &["import"],
+        &["room", "list"],
+        &["room", "show"],
+        &["room", "create"],
+        &["room", "update"],
+        &["room", "add"],
+        &["user", "purge"],
+        &["stats"],
+    ] {
+        let Ok(offered) = Command::new("bash").args(["-c", &script, "bash"]).args(command).output() else {
+            return eprintln!("SKIPPED: bash is not installed");
+        };
+        let help = Command::new(env!("CARGO_BIN_EXE_roomd")).args(command).arg("--help").output().unwrap();
+        let (offered, help) = (text(&offered), text(&help));
+        let mut offered: Vec<&str> = offered.split_whitespace().collect();
+        let mut known: Vec<&str> =
+            help.lines().filter_map(|line| line.strip_prefix("  --")?.split([' ', ',']).next()).collect();
+        // These two belong to `room` itself.
+        known.extend(["config", "json"].into_iter().filter(|_| command[0] == "room"));
+        offered.sort_unstable();
+        known.sort_unstable();
+        let known: Vec<String> = known.iter().map(|name| format!("--{name}")).collect();
+        assert_eq!(offered, known, "{command:?}");
+    }
+}

@@ -62,7 +62,7 @@ pub fn run() -> ExitCode {
     let arguments = match Arguments::from_args(&["roomd"], &words) {
         Ok(arguments) => arguments,
         Err(early) if early.status.is_ok() => {
-            println!("{}", early.output.trim_end());
+            say(early.output.trim_end());
             return ExitCode::SUCCESS;
         }
         Err(early) => {
@@ -71,7 +71,7 @@ pub fn run() -> ExitCode {
         }
     };
     if arguments.version {
-        println!("roomd {}", env!("CARGO_PKG_VERSION"));
+        say(concat!("roomd ", env!("CARGO_PKG_VERSION")));
         return ExitCode::SUCCESS;
     }
     let outcome = match arguments.command {

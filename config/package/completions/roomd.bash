@@ -17,10 +17,19 @@ _roomd() {
     if [[ -z $command ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$commands --help --version" -- "$word")
     elif [[ $word == -* ]]; then
-        case $command in
-            serve) mapfile -t COMPREPLY < <(compgen -W "--config --listen --admin --data --help" -- "$word") ;;
-            *) mapfile -t COMPREPLY < <(compgen -W "--config --json --help" -- "$word") ;;
+        local options="--config --help"
+        case $command/$sub in
+            serve/*) options+=" --listen --admin --data" ;;
+            check/*) options+=" --url --json" ;;
+            backup/*) options+=" --force --json" ;;
+            export/* | import/*) options+=" --force" ;;
+            room/list) options+=" --json --user" ;;
+            room/create) options+=" --json --owner --moderator --user --public --readonly --password-stdin --unchecked" ;;
+            room/update) options+=" --json --public --readonly --password-stdin" ;;
+            room/add) options+=" --json --unchecked" ;;
+            room/* | user/purge | stats/*) options+=" --json" ;;
         esac
+        mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word")
     else
         case $command/$sub in
             backup/* | restore/* | export/* | import/*) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;

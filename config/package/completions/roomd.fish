@@ -16,7 +16,9 @@ complete -c roomd -n 'not __fish_use_subcommand' -l config -r -F -d 'Configurati
 complete -c roomd -n '__fish_seen_subcommand_from serve' -l listen -x -d 'Where to listen'
 complete -c roomd -n '__fish_seen_subcommand_from serve' -l admin -x -d 'Where to serve operators'
 complete -c roomd -n '__fish_seen_subcommand_from serve' -l data -x -a '(__fish_complete_directories)' -d 'Folder of the database'
-complete -c roomd -n 'not __fish_seen_subcommand_from serve; and not __fish_use_subcommand' -l json -d 'Print JSON'
+complete -c roomd -n '__fish_seen_subcommand_from check backup room user stats' -l json -d 'Print JSON'
+complete -c roomd -n '__fish_seen_subcommand_from check' -l url -x -d 'Address of nginx for clients'
+complete -c roomd -n '__fish_seen_subcommand_from backup export import' -l force -d 'Overwrite'
 complete -c roomd -n '__fish_seen_subcommand_from backup restore export import' -F
 complete -c roomd -n '__fish_seen_subcommand_from room' -a 'list show create rename update delete add remove promote demote'
 complete -c roomd -n '__fish_seen_subcommand_from user' -a purge
