@@ -150,3 +150,26 @@ fn the_bash_completion_offers_the_options_that_there_are() {
         assert_eq!(offered, known, "{command:?}");
     }
 }
+
+#[test]
+fn the_readme_lists_the_routes_that_there_are() {
+    let readme = std::fs::read_to_string(path("README.md")).unwrap();
+    let chapter = readme.split("## API coverage").nth(1).and_then(|rest| rest.split("Not served").next()).unwrap();
+    let mut listed = Vec::new();
+    for row in chapter.lines().filter(|line| line.contains('`') && line.starts_with("| ")) {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').collect();
+        for word in cells[1].split('`').skip(1).step_by(2) {
+            let whole = match word {
+                "webinary" => "/room/{token}/webinary/lobby".to_owned(),
+                word => word.replace('…', "/room/{token}").replace("/ocs/v2.php", ""),
+            };
+            let below = if whole.starts_with("/cloud") { "" } else { "/apps/spreed/api/v1" };
+            listed.extend(cells[2].split_whitespace().map(|method| format!("{method} {below}{whole}")));
+        }
+    }
+    let mut served: Vec<String> =
+        roomd::routes::names().iter().map(|(method, path)| format!("{method} {path}")).collect();
+    listed.sort();
+    served.sort();
+    assert_eq!(listed, served);
+}
