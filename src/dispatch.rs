@@ -17,7 +17,7 @@ use crate::store::rooms;
 use crate::talk::token::Token;
 use sha2::{Digest, Sha256};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -43,12 +43,37 @@ pub enum SlowWork {
     Run(Box<Job>),
 }
 
+/// Work that several threads take from.
+pub struct Queue<T>(Mutex<Receiver<T>>);
+
+impl<T> Queue<T> {
+    fn of(work: Receiver<T>) -> Queue<T> {
+        Queue(Mutex::new(work))
+    }
+
+    /// Waits for the next piece; none when there will never be another.
+    fn next(&self) -> Option<T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
+    }
+}
+
+/// What the dispatcher leaves to others.
+pub struct Work {
+    /// For the threads that call [`Dispatcher::serve_slow_lane`].
+    pub slow: Queue<SlowWork>,
+    /// For the threads that call [`Dispatcher::serve_hashing_lane`].
+    pub hashing: Queue<Box<Job>>,
+    /// For the threads that call [`Dispatcher::write_answer`].
+    pub answers: Queue<(Responder, Answer)>,
+}
+
 /// Brings requests to their answers. Shared by all threads.
 pub struct Dispatcher {
     app: Arc<App>,
     logins: Logins<Box<Job>>,
     polls: Arc<Polls<Box<Job>>>,
     slow: SyncSender<SlowWork>,
+    hashing: SyncSender<Box<Job>>,
     answers: Sender<(Responder, Answer)>,
 }
 
@@ -58,16 +83,19 @@ pub fn unix_time() -> i64 {
 }
 
 impl Dispatcher {
-    /// Puts the parts together. `slow` and `answers` lead to the threads that call [`Dispatcher::serve_slow_lane`] and
-    /// write answers.
+    /// Puts the parts together. At most `longest` requests wait in each of the lanes that block.
     pub fn new(
         app: Arc<App>,
         logins: Logins<Box<Job>>,
         polls: Arc<Polls<Box<Job>>>,
-        slow: SyncSender<SlowWork>,
-        answers: Sender<(Responder, Answer)>,
-    ) -> Dispatcher {
-        Dispatcher { app, logins, polls, slow, answers }
+        longest: usize,
+    ) -> (Arc<Dispatcher>, Work) {
+        let (slow, slow_work) = sync_channel(longest);
+        let (hashing, hashing_work) = sync_channel(longest);
+        let (answers, answer_work) = channel();
+        let work =
+            Work { slow: Queue::of(slow_work), hashing: Queue::of(hashing_work), answers: Queue::of(answer_work) };
+        (Arc::new(Dispatcher { app, logins, polls, slow, hashing, answers }), work)
     }
 
     /// Logins are believed and refusals remembered for these times from now on.
@@ -135,14 +163,23 @@ impl Dispatcher {
     }
 
     /// Serves the next request in the slow lane; false when there will be none.
-    pub fn serve_slow_lane(self: &Arc<Self>, work: &Mutex<Receiver<SlowWork>>) -> bool {
-        let next = work.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        match next {
-            Ok(SlowWork::Ask(key, job)) => self.ask(key, job),
-            Ok(SlowWork::Run(job)) => self.run(job, Lane::Slow),
-            Err(_) => return false,
+    pub fn serve_slow_lane(self: &Arc<Self>, work: &Queue<SlowWork>) -> bool {
+        match work.next() {
+            Some(SlowWork::Ask(key, job)) => self.ask(key, job),
+            Some(SlowWork::Run(job)) => self.run(job, Lane::Slow),
+            None => return false,
         }
         true
+    }
+
+    /// Serves the next request that needs a password hashed; false when there will be none.
+    pub fn serve_hashing_lane(self: &Arc<Self>, work: &Queue<Box<Job>>) -> bool {
+        work.next().map(|job| self.run(job, Lane::Hashing)).is_some()
+    }
+
+    /// Writes the next answer that others made; false when there will be none.
+    pub fn write_answer(work: &Queue<(Responder, Answer)>) -> bool {
+        work.next().map(|(responder, answer)| responder.send(answer)).is_some()
     }
 
     /// Serves the next request that was parked. There will always be another.
@@ -169,6 +206,13 @@ impl Dispatcher {
                     }
                 }
             }
+        }
+    }
+
+    fn to_hashing_lane(&self, job: Box<Job>) {
+        if let Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) = self.hashing.try_send(job) {
+            METRICS.slow_lane_refusals.add(1);
+            job.fail(&Error::Unavailable("Too many passwords are being checked"));
         }
     }
 
@@ -221,7 +265,7 @@ impl Dispatcher {
     fn run(self: &Arc<Self>, mut job: Box<Job>, lane: Lane) {
         job.responder.served_in(match (job.waited, lane) {
             (Waited::Woken(_) | Waited::TimedOut, _) => metrics::Lane::Poll,
-            (Waited::No, Lane::Slow) => metrics::Lane::Slow,
+            (Waited::No, Lane::Slow | Lane::Hashing) => metrics::Lane::Slow,
             (Waited::No, Lane::Fast) => metrics::Lane::Fast,
         });
         if job.route.lane == Lane::Slow && lane == Lane::Fast {
@@ -259,6 +303,7 @@ impl Dispatcher {
             Ok(Reply::Later(topic, deadline)) => self.park(job, topic, deadline, moment),
             Ok(Reply::Change(change)) => self.commit(job, change, moment),
             Err(Error::NeedsSlowLane) if lane == Lane::Fast => self.to_slow_lane(SlowWork::Run(job)),
+            Err(Error::NeedsHashing) if lane != Lane::Hashing => self.to_hashing_lane(job),
             Err(Error::LobbyTimerExpired) => {
                 let open = move |t: &mut Writer<'_>| context.open_expired_lobby(t);
                 let this = self.clone();

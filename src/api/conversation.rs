@@ -323,7 +323,7 @@ pub fn set_password(ctx: &Context) -> Result<Reply> {
         if access.room.kind != RoomType::Public {
             return Err(Error::FORBIDDEN);
         }
-        ctx.slow_lane()?;
+        ctx.hashing_lane()?;
         Ok((!asked.is_empty()).then_some(asked))
     })?;
     let hash = hash.map(password::hash).transpose()?;

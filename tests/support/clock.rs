@@ -108,7 +108,7 @@ impl Clock {
                 version: Version::V2,
                 format: Format::Json,
                 now,
-                lane: Lane::Slow,
+                lane: Lane::Hashing,
                 waited,
             })
         };
