@@ -19,10 +19,12 @@ use sha2::{Digest, Sha256};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How old a stored name may be before a login refreshes it although it is the same, seconds: 12 hours.
 const NAME_LIFETIME: i64 = 12 * 3600;
+/// Who has waited for so long does not go on to wait for a Nextcloud that left the latest question unanswered.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A request and where its answer goes.
 pub struct Job {
@@ -99,7 +101,7 @@ impl Dispatcher {
     }
 
     /// Logins are believed and refusals remembered for these times from now on.
-    pub fn set_login_lifetimes(&self, good: std::time::Duration, bad: std::time::Duration) {
+    pub fn set_login_lifetimes(&self, good: Duration, bad: Duration) {
         self.logins.set_lifetimes(good, bad);
     }
 
@@ -165,6 +167,7 @@ impl Dispatcher {
     /// Serves the next request in the slow lane; false when there will be none.
     pub fn serve_slow_lane(self: &Arc<Self>, work: &Queue<SlowWork>) -> bool {
         match work.next() {
+            Some(work) if self.is_hopeless(&work) => self.turn_away(work, "Nextcloud does not answer"),
             Some(SlowWork::Ask(key, job)) => self.ask(key, job),
             Some(SlowWork::Run(job)) => self.run(job, Lane::Slow),
             None => return false,
@@ -193,20 +196,29 @@ impl Dispatcher {
     }
 
     fn to_slow_lane(self: &Arc<Self>, work: SlowWork) {
-        let busy = Error::Unavailable("Too many requests wait for Nextcloud");
-        match self.slow.try_send(work) {
-            Ok(()) => {}
-            Err(TrySendError::Full(work) | TrySendError::Disconnected(work)) => {
-                METRICS.slow_lane_refusals.add(1);
-                match work {
-                    SlowWork::Run(job) => job.fail(&busy),
-                    SlowWork::Ask(key, job) => {
-                        let waiting = self.logins.give_up(key);
-                        std::iter::once(job).chain(waiting).for_each(|job| job.fail(&busy));
-                    }
-                }
+        if let Err(TrySendError::Full(work) | TrySendError::Disconnected(work)) = self.slow.try_send(work) {
+            METRICS.slow_lane_refusals.add(1);
+            self.turn_away(work, "Too many requests wait for Nextcloud");
+        }
+    }
+
+    /// Whether asking is pointless at the moment, or would make somebody wait for long who has waited already.
+    fn is_hopeless(&self, work: &SlowWork) -> bool {
+        match work {
+            SlowWork::Ask(..) if self.logins.is_down(Instant::now()) => true,
+            SlowWork::Ask(_, job) | SlowWork::Run(job) => {
+                job.responder.age() > PATIENCE && self.app.directory.is_failing()
             }
         }
+    }
+
+    /// Answers that Nextcloud cannot be asked now, also to those who wait for the same answer.
+    fn turn_away(&self, work: SlowWork, why: &'static str) {
+        let (job, waiting) = match work {
+            SlowWork::Run(job) => (job, Vec::new()),
+            SlowWork::Ask(key, job) => (job, self.logins.give_up(key)),
+        };
+        std::iter::once(job).chain(waiting).for_each(|job| job.fail(&Error::Unavailable(why)));
     }
 
     fn to_hashing_lane(&self, job: Box<Job>) {
@@ -218,11 +230,6 @@ impl Dispatcher {
 
     /// Asks Nextcloud who sent a request; everybody who waits for the same answer goes on with it.
     fn ask(self: &Arc<Self>, key: LoginKey, job: Box<Job>) {
-        if self.logins.is_down(Instant::now()) {
-            let down = Error::Unavailable("Nextcloud does not answer");
-            let waiting = self.logins.give_up(key);
-            return std::iter::once(job).chain(waiting).for_each(|job| job.fail(&down));
-        }
         let asker = job.request.asker();
         // A panic here would leave everybody with these credentials waiting for ever.
         let login = catch_unwind(AssertUnwindSafe(|| self.app.directory.whoami(&asker)))

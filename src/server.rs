@@ -117,6 +117,11 @@ impl Responder {
         self.error = Some(error.clone());
     }
 
+    /// How long ago the request was read.
+    pub fn age(&self) -> Duration {
+        self.arrived.elapsed()
+    }
+
     /// Writes the answer.
     pub fn send(self, answer: Answer) {
         self.write_log(answer.status);
