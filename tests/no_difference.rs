@@ -26,8 +26,10 @@ fn same(one: &Answer, other: &Answer) {
     assert_eq!(visible(one), visible(other), "{}\n{}", one.asked, other.asked);
 }
 
-/// Every route with a token, as method, path behind it and form.
-const ROUTES: [(&str, &str, &str, &[(&str, &str)]); 12] = [
+/// A route with a token: method, what comes before the token, what comes after it, and a form.
+type TokenRoute = (&'static str, &'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+const ROUTES: [TokenRoute; 12] = [
     ("GET", "/room/", "", &[]),
     ("PUT", "/room/", "", &[("roomName", "Mine")]),
     ("DELETE", "/room/", "", &[]),
@@ -42,7 +44,7 @@ const ROUTES: [(&str, &str, &str, &[(&str, &str)]); 12] = [
     ("POST", "/call/", "", &[]),
 ];
 
-fn ask(who: &Person, route: &(&str, &str, &str, &[(&str, &str)]), token: &str) -> Answer {
+fn ask(who: &Person, route: &TokenRoute, token: &str) -> Answer {
     let (method, base, rest, form) = route;
     let request = Request::new(method, format!("{base}{token}{rest}"));
     who.send(if *method == "GET" { request } else { request.form(form) })
