@@ -45,7 +45,7 @@
 //! nextcloud/mod.rs     logins, people, groups and circles, asked of Nextcloud; the folder is the door of ureq
 //! nextcloud/client.rs  one question over HTTP                 nextcloud/directory.rs   the questions there are
 //! nextcloud/local.rs   the same answered from the configuration   nextcloud/diagnosis.rs   what `check` asks
-//! presence.rs          sessions' last pings, in memory
+//! presence.rs          sessions' last pings, and who has been silent for how long, in memory
 //! signals.rs           what the clients in a call send each other, in memory
 //! password.rs          room passwords; the door of bcrypt
 //!

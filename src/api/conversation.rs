@@ -161,23 +161,23 @@ impl Loaded {
             just_created,
         };
         let last_message = room.last_message.as_ref().or(self.long_message.as_ref());
-        view::conversation(room, last_message, &self.sessions, &viewer, &ctx.app.policy, t, ctx.now)
+        view::conversation(room, last_message, &self.sessions, &viewer, &ctx.app.policy, t)
     }
 }
 
 /// Whether a conversation holds something whose time is over: a lobby's timer, or sessions gone silent (SPEC B.9).
 pub fn needs_tidying(room: &Room, now: i64) -> bool {
-    room.expired_timer(now).is_some() || stale(room, now).next().is_some()
+    room.expired_timer(now).is_some() || stale(room).next().is_some()
 }
 
-fn stale(room: &Room, now: i64) -> impl Iterator<Item = ParticipantNo> {
-    room.participants.iter().filter(move |p| p.connected && p.last_ping <= now - SESSION_TIMEOUT).map(|p| p.no)
+fn stale(room: &Room) -> impl Iterator<Item = ParticipantNo> {
+    room.participants.iter().filter(|p| p.connected && p.silent >= SESSION_TIMEOUT).map(|p| p.no)
 }
 
 /// Opens an expired lobby and drops sessions gone silent, as leaving would.
 pub fn tidy(t: &mut Writer<'_>, room: &mut Room, actor: &Actor, now: i64) -> Result<()> {
     webinar::expire_lobby(t, room, actor.clone(), now)?;
-    let silent: Vec<ParticipantNo> = stale(room, now).collect();
+    let silent: Vec<ParticipantNo> = stale(room).collect();
     if silent.is_empty() {
         return Ok(());
     }

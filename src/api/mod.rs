@@ -305,5 +305,7 @@ pub fn end_call_if_empty(t: &mut Writer<'_>, room: &mut Room, now: i64) -> Resul
         return Ok(());
     }
     let actor = users.first().map_or(Actor::Guests, |user| Actor::User(user.clone()));
-    post(t, room, &actor, System::CallEnded { users, guests, duration: now - since }, now)
+    // The clock may have been set back since the call began.
+    let duration = (now - since).max(0);
+    post(t, room, &actor, System::CallEnded { users, guests, duration }, now)
 }
