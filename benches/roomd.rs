@@ -83,7 +83,7 @@ fn reading(c: &mut Criterion) {
                     expired_timer: None,
                     just_created: false,
                 };
-                list.push(conversation(room, room.last_message.as_ref(), &[], &viewer, &POLICY, t, 1)?);
+                list.push(conversation(room, room.last_message.as_ref(), &[], &viewer, &POLICY, t)?);
             }
             Ok(success(Version::V2, Format::Json, 200, &list))
         })

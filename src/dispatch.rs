@@ -17,12 +17,14 @@ use crate::store::rooms;
 use crate::talk::token::Token;
 use sha2::{Digest, Sha256};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How old a stored name may be before a login refreshes it although it is the same, seconds: 12 hours.
 const NAME_LIFETIME: i64 = 12 * 3600;
+/// Who has waited for so long does not go on to wait for a Nextcloud that left the latest question unanswered.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A request and where its answer goes.
 pub struct Job {
@@ -43,12 +45,37 @@ pub enum SlowWork {
     Run(Box<Job>),
 }
 
+/// Work that several threads take from.
+pub struct Queue<T>(Mutex<Receiver<T>>);
+
+impl<T> Queue<T> {
+    fn of(work: Receiver<T>) -> Queue<T> {
+        Queue(Mutex::new(work))
+    }
+
+    /// Waits for the next piece; none when there will never be another.
+    fn next(&self) -> Option<T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
+    }
+}
+
+/// What the dispatcher leaves to others.
+pub struct Work {
+    /// For the threads that call [`Dispatcher::serve_slow_lane`].
+    pub slow: Queue<SlowWork>,
+    /// For the threads that call [`Dispatcher::serve_hashing_lane`].
+    pub hashing: Queue<Box<Job>>,
+    /// For the threads that call [`Dispatcher::write_answer`].
+    pub answers: Queue<(Responder, Answer)>,
+}
+
 /// Brings requests to their answers. Shared by all threads.
 pub struct Dispatcher {
     app: Arc<App>,
     logins: Logins<Box<Job>>,
     polls: Arc<Polls<Box<Job>>>,
     slow: SyncSender<SlowWork>,
+    hashing: SyncSender<Box<Job>>,
     answers: Sender<(Responder, Answer)>,
 }
 
@@ -58,20 +85,23 @@ pub fn unix_time() -> i64 {
 }
 
 impl Dispatcher {
-    /// Puts the parts together. `slow` and `answers` lead to the threads that call [`Dispatcher::serve_slow_lane`] and
-    /// write answers.
+    /// Puts the parts together. At most `longest` requests wait in each of the lanes that block.
     pub fn new(
         app: Arc<App>,
         logins: Logins<Box<Job>>,
         polls: Arc<Polls<Box<Job>>>,
-        slow: SyncSender<SlowWork>,
-        answers: Sender<(Responder, Answer)>,
-    ) -> Dispatcher {
-        Dispatcher { app, logins, polls, slow, answers }
+        longest: usize,
+    ) -> (Arc<Dispatcher>, Work) {
+        let (slow, slow_work) = sync_channel(longest);
+        let (hashing, hashing_work) = sync_channel(longest);
+        let (answers, answer_work) = channel();
+        let work =
+            Work { slow: Queue::of(slow_work), hashing: Queue::of(hashing_work), answers: Queue::of(answer_work) };
+        (Arc::new(Dispatcher { app, logins, polls, slow, hashing, answers }), work)
     }
 
     /// Logins are believed and refusals remembered for these times from now on.
-    pub fn set_login_lifetimes(&self, good: std::time::Duration, bad: std::time::Duration) {
+    pub fn set_login_lifetimes(&self, good: Duration, bad: Duration) {
         self.logins.set_lifetimes(good, bad);
     }
 
@@ -135,14 +165,24 @@ impl Dispatcher {
     }
 
     /// Serves the next request in the slow lane; false when there will be none.
-    pub fn serve_slow_lane(self: &Arc<Self>, work: &Mutex<Receiver<SlowWork>>) -> bool {
-        let next = work.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        match next {
-            Ok(SlowWork::Ask(key, job)) => self.ask(key, job),
-            Ok(SlowWork::Run(job)) => self.run(job, Lane::Slow),
-            Err(_) => return false,
+    pub fn serve_slow_lane(self: &Arc<Self>, work: &Queue<SlowWork>) -> bool {
+        match work.next() {
+            Some(work) if self.is_hopeless(&work) => self.turn_away(work, "Nextcloud does not answer"),
+            Some(SlowWork::Ask(key, job)) => self.ask(key, job),
+            Some(SlowWork::Run(job)) => self.run(job, Lane::Slow),
+            None => return false,
         }
         true
+    }
+
+    /// Serves the next request that needs a password hashed; false when there will be none.
+    pub fn serve_hashing_lane(self: &Arc<Self>, work: &Queue<Box<Job>>) -> bool {
+        work.next().map(|job| self.run(job, Lane::Hashing)).is_some()
+    }
+
+    /// Writes the next answer that others made; false when there will be none.
+    pub fn write_answer(work: &Queue<(Responder, Answer)>) -> bool {
+        work.next().map(|(responder, answer)| responder.send(answer)).is_some()
     }
 
     /// Serves the next request that was parked. There will always be another.
@@ -156,29 +196,40 @@ impl Dispatcher {
     }
 
     fn to_slow_lane(self: &Arc<Self>, work: SlowWork) {
-        let busy = Error::Unavailable("Too many requests wait for Nextcloud");
-        match self.slow.try_send(work) {
-            Ok(()) => {}
-            Err(TrySendError::Full(work) | TrySendError::Disconnected(work)) => {
-                METRICS.slow_lane_refusals.add(1);
-                match work {
-                    SlowWork::Run(job) => job.fail(&busy),
-                    SlowWork::Ask(key, job) => {
-                        let waiting = self.logins.give_up(key);
-                        std::iter::once(job).chain(waiting).for_each(|job| job.fail(&busy));
-                    }
-                }
+        if let Err(TrySendError::Full(work) | TrySendError::Disconnected(work)) = self.slow.try_send(work) {
+            METRICS.slow_lane_refusals.add(1);
+            self.turn_away(work, "Too many requests wait for Nextcloud");
+        }
+    }
+
+    /// Whether asking is pointless at the moment, or would make somebody wait for long who has waited already.
+    fn is_hopeless(&self, work: &SlowWork) -> bool {
+        match work {
+            SlowWork::Ask(..) if self.logins.is_down(Instant::now()) => true,
+            SlowWork::Ask(_, job) | SlowWork::Run(job) => {
+                job.responder.age() > PATIENCE && self.app.directory.is_failing()
             }
+        }
+    }
+
+    /// Answers that Nextcloud cannot be asked now, also to those who wait for the same answer.
+    fn turn_away(&self, work: SlowWork, why: &'static str) {
+        let (job, waiting) = match work {
+            SlowWork::Run(job) => (job, Vec::new()),
+            SlowWork::Ask(key, job) => (job, self.logins.give_up(key)),
+        };
+        std::iter::once(job).chain(waiting).for_each(|job| job.fail(&Error::Unavailable(why)));
+    }
+
+    fn to_hashing_lane(&self, job: Box<Job>) {
+        if let Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) = self.hashing.try_send(job) {
+            METRICS.slow_lane_refusals.add(1);
+            job.fail(&Error::Unavailable("Too many passwords are being checked"));
         }
     }
 
     /// Asks Nextcloud who sent a request; everybody who waits for the same answer goes on with it.
     fn ask(self: &Arc<Self>, key: LoginKey, job: Box<Job>) {
-        if self.logins.is_down(Instant::now()) {
-            let down = Error::Unavailable("Nextcloud does not answer");
-            let waiting = self.logins.give_up(key);
-            return std::iter::once(job).chain(waiting).for_each(|job| job.fail(&down));
-        }
         let asker = job.request.asker();
         // A panic here would leave everybody with these credentials waiting for ever.
         let login = catch_unwind(AssertUnwindSafe(|| self.app.directory.whoami(&asker)))
@@ -221,7 +272,7 @@ impl Dispatcher {
     fn run(self: &Arc<Self>, mut job: Box<Job>, lane: Lane) {
         job.responder.served_in(match (job.waited, lane) {
             (Waited::Woken(_) | Waited::TimedOut, _) => metrics::Lane::Poll,
-            (Waited::No, Lane::Slow) => metrics::Lane::Slow,
+            (Waited::No, Lane::Slow | Lane::Hashing) => metrics::Lane::Slow,
             (Waited::No, Lane::Fast) => metrics::Lane::Fast,
         });
         if job.route.lane == Lane::Slow && lane == Lane::Fast {
@@ -259,6 +310,7 @@ impl Dispatcher {
             Ok(Reply::Later(topic, deadline)) => self.park(job, topic, deadline, moment),
             Ok(Reply::Change(change)) => self.commit(job, change, moment),
             Err(Error::NeedsSlowLane) if lane == Lane::Fast => self.to_slow_lane(SlowWork::Run(job)),
+            Err(Error::NeedsHashing) if lane != Lane::Hashing => self.to_hashing_lane(job),
             Err(Error::LobbyTimerExpired) => {
                 let open = move |t: &mut Writer<'_>| context.open_expired_lobby(t);
                 let this = self.clone();

@@ -52,9 +52,10 @@ pub enum Error {
     StorageFull,
     /// Too many wrong passwords or tokens from this address.
     TooManyAttempts,
-    /// The handler must ask Nextcloud or hash a password and runs in the fast lane: run it again in the slow one.
-    /// Never reaches a caller.
+    /// The handler must ask Nextcloud and runs in the fast lane: run it again in the slow one. Never reaches a caller.
     NeedsSlowLane,
+    /// The handler must hash a password: run it again where that is done. Never reaches a caller.
+    NeedsHashing,
     /// The lobby's time is over and it must be opened before this request goes on. Never reaches a caller.
     LobbyTimerExpired,
     /// A fault of roomd's own, with words for the log, never for the caller.
@@ -93,6 +94,7 @@ impl fmt::Display for Error {
             Error::NotConfigured(key) => write!(f, "the configuration lacks {key}"),
             Error::StorageFull => f.write_str("the disk is full"),
             Error::TooManyAttempts => f.write_str("too many wrong attempts"),
+            Error::NeedsHashing => f.write_str("needs the hashing lane"),
             Error::NeedsSlowLane => f.write_str("needs the slow lane"),
             Error::LobbyTimerExpired => f.write_str("the lobby's timer has expired"),
             Error::Internal(what) => write!(f, "internal error: {what}"),

@@ -20,7 +20,7 @@
 //! server/writers.rs    the threads, and callers who do not take their answers
 //! server/admin.rs      the operators' socket: health, readiness, metrics, changes
 //! sweep.rs             what is done every few seconds
-//! dispatch.rs          the path of one request, in two lanes
+//! dispatch.rs          the path of one request, in three lanes
 //! routes.rs            every route on one page: method, path, who may call it, handler
 //!
 //! -- api --            what requests mean; a file for each chapter of Talk's documentation
@@ -45,7 +45,7 @@
 //! nextcloud/mod.rs     logins, people, groups and circles, asked of Nextcloud; the folder is the door of ureq
 //! nextcloud/client.rs  one question over HTTP                 nextcloud/directory.rs   the questions there are
 //! nextcloud/local.rs   the same answered from the configuration   nextcloud/diagnosis.rs   what `check` asks
-//! presence.rs          sessions' last pings, in memory
+//! presence.rs          sessions' last pings, and who has been silent for how long, in memory
 //! signals.rs           what the clients in a call send each other, in memory
 //! password.rs          room passwords; the door of bcrypt
 //!
@@ -71,7 +71,8 @@
 //!    is asked once for all requests that came with it. No credentials, or wrong ones, make a guest.
 //! 4. The row of the table says whether it takes a login; CSRF and allowed groups are checked for all routes alike.
 //! 5. The handler in [`api`] reads one state of the [`store`], decides by the rules of [`talk`], and comes to an answer, to
-//!    a change, or to waiting. Who finds that it must ask Nextcloud or hash a password starts again in the slow lane.
+//!    a change, or to waiting. Who finds that it must ask Nextcloud starts again in the slow lane, who
+//!    must hash a password in the hashing lane.
 //! 6. A change is handed to the one thread that commits. It carries the answer, which leaves once the change is on disk.
 //!    A request that waits lies in [`polls`], without a thread, until something happens or its time is over.
 //! 7. [`talk::view`] renders what this caller may see, [`ocs`] wraps it, and [`server`] writes one buffer and, where the

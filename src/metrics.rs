@@ -11,7 +11,7 @@
 //! | `roomd_logins_total` | `outcome` | `known` (from memory), `asked` (Nextcloud was asked), `joined` (waited for somebody else's question), `refused` (Nextcloud is down or the queue is full) |
 //! | `roomd_commits_total`, `roomd_changes_total` | | commits to the database, and the changes in them |
 //! | `roomd_store_errors_total` | | commits that failed |
-//! | `roomd_slow_lane_refusals_total` | | requests answered with 503 because the slow lane's queue was full |
+//! | `roomd_slow_lane_refusals_total` | | requests answered with 503 because the queue for Nextcloud or for passwords was full |
 //! | `roomd_refused_bodies_total` | | requests whose body was too long |
 //! | `roomd_accept_restarts_total` | | how often accepting connections had to begin anew, for instance for want of descriptors |
 //! | `roomd_build_info` | `version` | always 1 |

@@ -195,7 +195,7 @@ pub fn failure(version: Version, request: &Request, error: &Error) -> Answer {
             answer.status = 429;
             answer
         }
-        Error::NeedsSlowLane | Error::LobbyTimerExpired | Error::Internal(_) => {
+        Error::NeedsSlowLane | Error::NeedsHashing | Error::LobbyTimerExpired | Error::Internal(_) => {
             let mut answer = plain(500, Some("Internal error"));
             answer.status = 500;
             answer

@@ -1,6 +1,6 @@
 //! Hashing of passwords. The only file that names bcrypt.
 //!
-//! Every call takes 50 ms and more of a core: slow lane only, and never inside a write transaction.
+//! Every call takes 50 ms and more of a core: slow or hashing lane only, and never inside a write transaction.
 
 use crate::error::{Error, Result};
 use base64::Engine;
@@ -11,7 +11,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 /// bcrypt's cost: 2^10 rounds, 50 to 65 ms.
 const COST: u32 = 10;
 /// How many hashes are computed at once, so that requests without one find a core.
-const MAX_AT_ONCE: usize = 2;
+pub const MAX_AT_ONCE: usize = 2;
 
 /// What the hash of a password starts with, and where it begins in a configuration file.
 pub const HASH_PREFIX: &str = "$2";

@@ -20,7 +20,7 @@ pub struct Route {
     pub path: &'static str,
     /// Who may call it (SPEC A.9).
     pub gate: Gate,
-    /// Where it starts. A handler that finds it must ask Nextcloud or hash moves to the slow lane.
+    /// Where it starts. A handler that finds it must ask Nextcloud or hash moves to another lane.
     pub lane: Lane,
     /// What answers.
     pub handler: Handler,

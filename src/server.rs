@@ -10,7 +10,7 @@ pub use run::run;
 use crate::api::App;
 use crate::auth::Logins;
 use crate::config::Config;
-use crate::dispatch::{Dispatcher, SlowWork, unix_time};
+use crate::dispatch::{Dispatcher, Work, unix_time};
 use crate::error::Error;
 use crate::http::{BODY_LIMIT, Headers, Request};
 use crate::metrics::{self, METRICS};
@@ -20,14 +20,13 @@ use crate::presence::Presence;
 use crate::signals::Signals;
 use crate::store::Store;
 use crate::talk::view::Policy;
-use crate::{nextcloud, store, sweep};
+use crate::{nextcloud, password, store, sweep};
 use sha1::{Digest, Sha1};
 use socket::{Inherited, Socket};
 use std::io::{Read, Write};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, channel, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use writers::{MOST_REPLACED, Outgoing, Writers};
@@ -116,6 +115,11 @@ impl Responder {
     /// Notes why a request failed, for its line in the log.
     pub fn note(&mut self, error: &Error) {
         self.error = Some(error.clone());
+    }
+
+    /// How long ago the request was read.
+    pub fn age(&self) -> Duration {
+        self.arrived.elapsed()
     }
 
     /// Writes the answer.
@@ -270,9 +274,7 @@ pub fn start(config: Config) -> Result<Running, String> {
     let seconds = Duration::from_secs;
     let logins = Logins::new(seconds(config.nextcloud.login_cache), seconds(config.nextcloud.refusal_cache))
         .map_err(|e| e.to_string())?;
-    let (slow, slow_work) = sync_channel(config.server.slow_queue);
-    let (answers, answer_work) = channel();
-    let dispatcher = Arc::new(Dispatcher::new(app.clone(), logins, polls.clone(), slow, answers));
+    let (dispatcher, work) = Dispatcher::new(app.clone(), logins, polls.clone(), config.server.slow_queue);
     // Before anybody is let in: callers who wait already are accepted at once.
     let own_descriptors = open_descriptors() + LATE_DESCRIPTORS;
     let server = socket.serve().map_err(|e| format!("cannot serve {name}: {e}"))?;
@@ -289,7 +291,7 @@ pub fn start(config: Config) -> Result<Running, String> {
         writers: Writers::new(),
         app,
     });
-    let threads = start_threads(&shared, slow_work, answer_work).map_err(|e| format!("cannot start a thread: {e}"))?;
+    let threads = start_threads(&shared, work).map_err(|e| format!("cannot start a thread: {e}"))?;
     let mut admin_file = None;
     if let Some(socket) = admin_socket {
         admin_file = socket.own_file();
@@ -298,18 +300,16 @@ pub fn start(config: Config) -> Result<Running, String> {
     Ok(Running { shared, polls, threads, name, admin_file })
 }
 
-fn start_threads(
-    shared: &Arc<Shared>,
-    slow_work: Receiver<SlowWork>,
-    answer_work: Receiver<(Responder, Answer)>,
-) -> std::io::Result<Vec<JoinHandle<()>>> {
+fn start_threads(shared: &Arc<Shared>, work: Work) -> std::io::Result<Vec<JoinHandle<()>>> {
     let writers = &shared.writers;
     let worker = shared.clone();
     let mut threads = writers.start("worker", shared.config.server.workers, move || worker.work())?;
-    let (dispatcher, slow_work) = (shared.dispatcher.clone(), Mutex::new(slow_work));
-    writers.start("slow", shared.config.server.slow_workers, move || dispatcher.serve_slow_lane(&slow_work))?;
-    let answer_work = Mutex::new(answer_work);
-    writers.start("answer", ANSWER_THREADS, move || write_answer(&answer_work))?;
+    let Work { slow, hashing, answers } = work;
+    let dispatcher = shared.dispatcher.clone();
+    writers.start("slow", shared.config.server.slow_workers, move || dispatcher.serve_slow_lane(&slow))?;
+    let dispatcher = shared.dispatcher.clone();
+    writers.start("hash", password::MAX_AT_ONCE, move || dispatcher.serve_hashing_lane(&hashing))?;
+    writers.start("answer", ANSWER_THREADS, move || Dispatcher::write_answer(&answers))?;
     let dispatcher = shared.dispatcher.clone();
     writers.start("polls", 1, move || dispatcher.serve_polls())?;
     writers.watch()?;
@@ -325,12 +325,6 @@ fn start_threads(
     let connections = shared.clone();
     start("connections", Box::new(move || connections.look_after_connections()))?;
     Ok(threads)
-}
-
-/// Writes the next answer that others made; false when there will be none.
-fn write_answer(work: &Mutex<Receiver<(Responder, Answer)>>) -> bool {
-    let next = work.lock().unwrap_or_else(PoisonError::into_inner).recv();
-    next.map(|(responder, answer)| responder.send(answer)).is_ok()
 }
 
 /// How many descriptors the process has; none where that cannot be told.

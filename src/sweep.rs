@@ -68,6 +68,7 @@ pub fn once(app: &App, now: i64) {
             Err(error) => log::error!("a conversation could not be swept: {error}"),
         }
     }
+    app.store.presence().forget_silent();
 }
 
 /// Throws away attempts at guessing that no longer count.

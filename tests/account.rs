@@ -185,8 +185,8 @@ fn the_background_asks_about_those_not_heard_of_for_a_day() {
         .app
         .store
         .read(|t| {
-            assert_eq!(unheard_of(t, now, 10)?, []);
-            assert_eq!(unheard_of(t, now + 1, 2)?, [id("alice"), id("bob")]);
+            assert_eq!(unheard_of(t, now..=now + DAY, 10)?, []);
+            assert_eq!(unheard_of(t, now + 1..=now + DAY, 2)?, [id("alice"), id("bob")]);
             Ok(())
         })
         .unwrap();

@@ -2,9 +2,10 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
-use std::time::Duration;
-use support::{Person, Request, Room, Server};
+use std::time::{Duration, Instant};
+use support::{Person, Request, Room, Server, eventually};
 
 /// The attempts after which an address is refused.
 const LIMIT: usize = 10;
@@ -62,10 +63,13 @@ fn a_stranger_locks_nobody_else_out() {
     let server = behind_a_proxy();
     let alice = server.user("alice");
     let (room, other) = (alice.creates_locked("Vault", "right"), alice.creates_locked("Attic", "right"));
+    let inside = server.guest();
+    assert_eq!(asks_from(&inside, &room, "right", "203.0.113.5"), 200);
     guesses_until_refused(&server, &room, "203.0.113.5");
     assert_eq!(asks_from(&server.guest(), &room, "right", "203.0.113.6"), 200, "another address");
     assert_eq!(asks_from(&server.guest(), &other, "right", "203.0.113.5"), 200, "another conversation");
     assert_eq!(asks_from(&alice, &room, "", "203.0.113.5"), 200, "a member at the same address");
+    assert_eq!(asks_from(&inside, &room, "right", "203.0.113.5"), 200, "a guest who is in the conversation");
 }
 
 #[test]
@@ -122,5 +126,72 @@ fn a_private_conversation_looks_like_a_missing_one() {
         let hidden = who.get(private.at(""));
         let missing = who.get("/room/nosuchroom");
         assert_eq!((hidden.status, hidden.text()), (missing.status, missing.text()));
+    }
+}
+
+#[test]
+#[ignore = "slow: the last guesses wait for 25 seconds"]
+fn ten_of_twenty_guesses_at_once_are_looked_at() {
+    let server = behind_a_proxy();
+    let room = server.user("alice").creates_locked("Vault", "right");
+    let begun = Instant::now();
+    let guess = || asks_from(&server.guest(), &room, "wrong", "203.0.113.5");
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let guesses: Vec<_> = (0..20).map(|_| scope.spawn(guess)).collect();
+        guesses.into_iter().map(|guess| guess.join().unwrap()).collect()
+    });
+    println!("twenty guesses at once took {} ms", begun.elapsed().as_millis());
+    let count = |wanted: u16| statuses.iter().filter(|status| **status == wanted).count();
+    assert_eq!((count(403), count(429)), (LIMIT, 20 - LIMIT));
+}
+
+#[test]
+fn checking_passwords_does_not_hold_up_the_others() {
+    let server = behind_a_proxy();
+    let alice = server.user("alice");
+    let (locked, room) = (alice.creates_locked("Vault", "right"), alice.creates_public("Open"));
+    let guest = server.guest();
+    guest.joins(&room);
+    let stop = AtomicBool::new(false);
+    let (checked, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for attacker in 0..100 {
+            let (server, locked, stop, checked, refused) = (&server, &locked, &stop, &checked, &refused);
+            scope.spawn(move || {
+                for n in 0.. {
+                    if stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let from = format!("10.{attacker}.{}.{}", n / 250, n % 250);
+                    match asks_from(&server.stranger(), locked, "wrong", &from) {
+                        403 => checked.fetch_add(1, Ordering::Relaxed),
+                        503 => refused.fetch_add(1, Ordering::Relaxed),
+                        status => panic!("status {status}"),
+                    };
+                }
+            });
+        }
+        let _end = End(&stop);
+        eventually("the flood has begun", || checked.load(Ordering::Relaxed) > 20);
+        // Known callers, guests and strangers, and logins that nobody has judged yet.
+        for n in 0..50 {
+            alice.lists();
+            alice.says(&room, &format!("message {n}"));
+            guest.sees(&room);
+            server.stranger().get(room.at("")).expect(200);
+        }
+        for id in ["bob", "carol", "dave", "erin", "frank"] {
+            server.user(id).lists();
+        }
+    });
+    println!("205 requests of others were answered beside {checked:?} wrong passwords, {refused:?} came too many");
+}
+
+/// Tells the others to stop, however the test ends.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }

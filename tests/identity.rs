@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::json;
 use std::path::Path;
+use std::time::{Duration, Instant};
 use support::Message::{Null, Text};
 use support::nextcloud::{Behaviour, FakeNextcloud, Version};
 use support::{Answer, Person, Request, Server, eventually};
@@ -68,6 +69,34 @@ fn a_hundred_requests_with_one_new_login_are_one_question() {
         all.into_iter().for_each(|one| assert_eq!(one.join().unwrap(), json!([])));
     });
     assert_eq!(nextcloud.requests(WHOAMI), 1);
+}
+
+#[test]
+fn a_busy_login_is_one_question_in_each_lifetime() {
+    const LIFETIME: Duration = Duration::from_secs(1);
+    const CALLERS: usize = 4;
+    let nextcloud = FakeNextcloud::start();
+    let server = beside(&nextcloud, "login_cache = 1\n", "");
+    let alice = login(&server, "alice");
+    alice.get("/room").expect(200);
+    let begun = Instant::now();
+    let asks_on = || {
+        let mut asked = 0;
+        while begun.elapsed() < 3 * LIFETIME {
+            alice.lists();
+            asked += 1;
+        }
+        asked
+    };
+    let asked: usize = std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..CALLERS).map(|_| scope.spawn(asks_on)).collect();
+        callers.into_iter().map(|caller| caller.join().unwrap()).sum()
+    });
+    let lifetimes = begun.elapsed().as_millis().div_ceil(LIFETIME.as_millis()) as usize;
+    let questions = nextcloud.requests(WHOAMI);
+    println!("{asked} requests in {:.1?} were {questions} questions", begun.elapsed());
+    // The first one, and one more whenever it has grown too old.
+    assert!((3..=lifetimes + 1).contains(&questions), "{questions} questions in {lifetimes} lifetimes");
 }
 
 #[test]

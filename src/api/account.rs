@@ -58,7 +58,7 @@ pub fn look_for_gone(app: &App, now: i64) {
     }
     let checked = app
         .store
-        .read(|t| unheard_of(t, now - SILENCE, ROUND))
+        .read(|t| unheard_of(t, now - SILENCE..=now, ROUND))
         .and_then(|users| users.iter().try_for_each(|user| purge_if_gone(app, user, now)));
     if let Err(error) = checked {
         log::warn!("could not look for deleted accounts: {error}");

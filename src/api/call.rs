@@ -32,7 +32,7 @@ pub fn peers(ctx: &Context) -> Result<Reply> {
         let in_call = sessions.iter().filter(|(_, session)| session.flags != 0);
         let peers: Vec<Peer<'_>> = in_call
             .filter_map(|(no, session)| room.participant(*no).map(|participant| (participant, session)))
-            .filter(|(participant, _)| participant.last_ping >= ctx.now - ACTIVE_WINDOW)
+            .filter(|(participant, _)| participant.silent <= ACTIVE_WINDOW)
             .map(|(participant, session)| Peer {
                 user_id: participant.actor.user().map_or("", UserId::as_str),
                 token: room.token.as_str(),
@@ -65,13 +65,14 @@ pub fn join(ctx: &Context) -> Result<Reply> {
         }
         let event = if running { System::CallJoined } else { System::CallStarted };
         post(t, room, &actor, event, ctx.now)?;
-        room.active_since.get_or_insert(ctx.now);
+        let since = room.call_since(ctx.now);
         match ctx.identity() {
             Identity::Guest(_) if room.kind == RoomType::Public => room.active_guests += 1,
             Identity::Guest(_) => {}
             Identity::User(_) => {
                 if let Some(participant) = room.participant_mut(me) {
-                    participant.last_joined_call = ctx.now;
+                    // Also when the clock was set back since the call began.
+                    participant.last_joined_call = since.max(ctx.now);
                 }
             }
         }

@@ -59,8 +59,11 @@ pub struct App {
 pub enum Lane {
     /// By a worker that waits for nothing but the store.
     Fast,
-    /// By a worker that may ask Nextcloud and hash passwords.
+    /// By a worker that may ask Nextcloud.
     Slow,
+    /// By a worker that may hash passwords as well. They have a queue of their own: whoever sends one password after
+    /// another must not keep others from logging in.
+    Hashing,
 }
 
 /// How long a request has waited already.
@@ -221,7 +224,12 @@ impl Context {
 
     /// Makes sure that this request may block.
     pub fn slow_lane(&self) -> Result<()> {
-        if self.lane == Lane::Slow { Ok(()) } else { Err(Error::NeedsSlowLane) }
+        if self.lane == Lane::Fast { Err(Error::NeedsSlowLane) } else { Ok(()) }
+    }
+
+    /// Makes sure that this request may hash a password.
+    pub fn hashing_lane(&self) -> Result<()> {
+        if self.lane == Lane::Hashing { Ok(()) } else { Err(Error::NeedsHashing) }
     }
 
     /// The account called `id`, if there is one that the caller may see. Asks Nextcloud.
@@ -297,5 +305,7 @@ pub fn end_call_if_empty(t: &mut Writer<'_>, room: &mut Room, now: i64) -> Resul
         return Ok(());
     }
     let actor = users.first().map_or(Actor::Guests, |user| Actor::User(user.clone()));
-    post(t, room, &actor, System::CallEnded { users, guests, duration: now - since }, now)
+    // The clock may have been set back since the call began.
+    let duration = (now - since).max(0);
+    post(t, room, &actor, System::CallEnded { users, guests, duration }, now)
 }

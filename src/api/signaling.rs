@@ -93,8 +93,9 @@ fn users_in_room(ctx: &Context, t: &impl Snapshot, room: &Room, me: ParticipantN
     for (no, session) in &sessions {
         let Some(participant) = room.participant(*no) else { continue };
         // The caller's own ping is newer than what was read.
-        let last_ping = if *no == me { ctx.now } else { participant.last_ping };
-        if last_ping > ctx.now - LISTED_WINDOW {
+        let mine = *no == me;
+        let last_ping = if mine { participant.last_ping.max(ctx.now) } else { participant.last_ping };
+        if mine || participant.silent < LISTED_WINDOW {
             users.push(json!({
                 "userId": participant.actor.user().map_or("", UserId::as_str),
                 "roomId": room.id,

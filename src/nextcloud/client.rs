@@ -8,6 +8,7 @@ use crate::secret::Secret;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use ureq::http::header::{ACCEPT, AUTHORIZATION, COOKIE, DATE, SET_COOKIE};
 use ureq::http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
@@ -45,6 +46,8 @@ pub(super) struct Client {
     agent: ureq::Agent,
     /// `nextcloud.url` without a slash at its end.
     base: String,
+    /// The latest question got no usable answer.
+    failing: AtomicBool,
 }
 
 /// What came back: any status but a redirect, and the whole body.
@@ -131,7 +134,7 @@ impl Client {
             .tls_config(TlsConfig::builder().root_certs(roots).build())
             .build()
             .new_agent();
-        Ok(Client { agent, base })
+        Ok(Client { agent, base, failing: AtomicBool::new(false) })
     }
 
     /// Asks for `path` (with its query) on behalf of `asker`. `call` names the question in the log, where neither
@@ -144,8 +147,14 @@ impl Client {
             .map_err(|_| Error::internal(format!("Nextcloud, {call}: the question does not make a URL")))?;
         *request.headers_mut() = headers(asker)?;
         let outcome = self.exchange(call, request);
+        self.failing.store(outcome.is_err(), Ordering::Relaxed);
         METRICS.asked_nextcloud(outcome_of(&outcome), unix_time());
         outcome
+    }
+
+    /// Whether the latest question got no usable answer.
+    pub(super) fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
     }
 
     fn exchange(&self, call: &'static str, request: Request<()>) -> Result<Answer> {

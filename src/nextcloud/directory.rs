@@ -82,4 +82,7 @@ pub trait Directory: Send + Sync {
 
     /// The `data` of `/cloud/capabilities` as the asker sees it.
     fn capabilities(&self, asker: &Asker) -> Result<serde_json::Value>;
+
+    /// Whether the latest question got no usable answer.
+    fn is_failing(&self) -> bool;
 }

@@ -124,6 +124,10 @@ impl Directory for LocalUsers {
             "capabilities": { "core": { "pollinterval": 60, "webdav-root": "remote.php/webdav" } }
         }))
     }
+
+    fn is_failing(&self) -> bool {
+        false
+    }
 }
 
 fn account(user: &config::User) -> Account {

@@ -201,6 +201,10 @@ impl Directory for Nextcloud {
             _ => Err(answer.unexpected()),
         }
     }
+
+    fn is_failing(&self) -> bool {
+        self.client.is_failing()
+    }
 }
 
 impl Nextcloud {

@@ -98,7 +98,10 @@ impl Writer<'_> {
         }
         let participant = room.participant_mut(no).ok_or(Error::NOT_FOUND)?;
         participant.connected = true;
-        participant.last_ping = now;
+        participant.last_ping = participant.last_ping.max(now);
+        participant.silent = 0;
+        let last_ping = participant.last_ping;
+        self.presence().connect(room.id, no, last_ping);
         Ok(id)
     }
 

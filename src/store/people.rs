@@ -9,6 +9,7 @@ use crate::talk::participant::{GuestId, UserId};
 use crate::talk::room::RoomId;
 use redb::ReadableTable;
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// Most profiles that are kept in memory, over all shelves: a few MiB. Beyond it a shelf starts anew.
@@ -73,13 +74,14 @@ impl<S: Snapshot> People for S {
     }
 }
 
-/// Accounts that exist as far as is known, but of which nothing was heard since `before`; at most `limit`.
-pub fn unheard_of(t: &impl Snapshot, before: i64, limit: usize) -> Result<Vec<UserId>> {
+/// Accounts that exist as far as is known, but of which nothing was heard `lately`; at most `limit`. What a clock that was
+/// ahead noted says nothing.
+pub fn unheard_of(t: &impl Snapshot, lately: RangeInclusive<i64>, limit: usize) -> Result<Vec<UserId>> {
     let mut found = Vec::new();
     for entry in t.people()?.iter()? {
         let (id, bytes) = entry?;
         let profile: Profile = decode(bytes.value())?;
-        if profile.exists && profile.seen < before {
+        if profile.exists && !lately.contains(&profile.seen) {
             found.push(UserId::new(id.value()));
             if found.len() == limit {
                 break;

@@ -62,14 +62,18 @@ pub fn get(t: &impl Snapshot, id: RoomId) -> Result<Option<Room>> {
 
 /// Every conversation that a user is in, by ascending number, with the user's own row.
 pub fn of_user(t: &impl Snapshot, user: &UserId) -> Result<Vec<(Room, Member)>> {
-    let mut rooms = Vec::new();
-    for entry in t.members()?.range((user.as_str(), 0)..=(user.as_str(), RoomId::MAX))? {
-        let (key, bytes) = entry?;
-        if let Some(room) = get(t, key.value().1)? {
-            rooms.push((room, decode(bytes.value())?));
-        }
-    }
-    Ok(rooms)
+    each_of_user(t, user)?.collect()
+}
+
+/// The same, each read when it is asked for.
+pub fn each_of_user(t: &impl Snapshot, user: &UserId) -> Result<impl Iterator<Item = Result<(Room, Member)>>> {
+    let rows = t.members()?.range((user.as_str(), 0)..=(user.as_str(), RoomId::MAX))?;
+    let read = |row: std::result::Result<_, redb::StorageError>| {
+        let (key, bytes): (redb::AccessGuard<'_, (&str, RoomId)>, redb::AccessGuard<'_, &[u8]>) = row?;
+        let Some(room) = get(t, key.value().1)? else { return Ok(None) };
+        Ok(Some((room, decode(bytes.value())?)))
+    };
+    Ok(rows.filter_map(move |row| read(row).transpose()))
 }
 
 /// The one-to-one of two users, also when one of them has left it (SPEC C.2).

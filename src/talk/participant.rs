@@ -9,6 +9,8 @@ use std::fmt;
 pub const SESSION_TIMEOUT: i64 = 100;
 /// Participants whose last ping is newer count as active, seconds (SPEC B, `count`).
 pub const ACTIVE_WINDOW: i64 = 30;
+/// How long a participant has been silent whose client was never heard of.
+pub const NEVER_HEARD: i64 = i64::MAX;
 
 /// A user's id, spelled as Nextcloud spells it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -170,12 +172,20 @@ pub struct Participant {
     pub actor: Actor,
     /// What it is here.
     pub kind: ParticipantType,
-    /// When its client was last heard of, Unix seconds; 0 for never. Not reset on leaving.
+    /// When its client was last heard of, Unix seconds; 0 for never. Not reset on leaving. Only for people to see: the
+    /// clock may have been set since.
     pub last_ping: i64,
+    /// How long ago that is, seconds, however the clock was set meanwhile. Not stored: it is found out on reading.
+    #[serde(skip, default = "never_heard")]
+    pub silent: i64,
     /// When it last joined a call, Unix seconds; 0 for never.
     pub last_joined_call: i64,
     /// Whether it has a session now.
     pub connected: bool,
+}
+
+fn never_heard() -> i64 {
+    NEVER_HEARD
 }
 
 /// The notification level that a member chose (SPEC B.2).

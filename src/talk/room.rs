@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::talk::message::Message;
-use crate::talk::participant::{Actor, GuestId, Participant, ParticipantNo, ParticipantType, UserId};
+use crate::talk::participant::{Actor, GuestId, NEVER_HEARD, Participant, ParticipantNo, ParticipantType, UserId};
 use crate::talk::token::Token;
 use serde::{Deserialize, Serialize};
 
@@ -115,7 +115,15 @@ impl Room {
     pub fn add(&mut self, actor: Actor, kind: ParticipantType) -> ParticipantNo {
         let no = self.next_participant;
         self.next_participant += 1;
-        self.participants.push(Participant { no, actor, kind, last_ping: 0, last_joined_call: 0, connected: false });
+        self.participants.push(Participant {
+            no,
+            actor,
+            kind,
+            last_ping: 0,
+            silent: NEVER_HEARD,
+            last_joined_call: 0,
+            connected: false,
+        });
         no
     }
 
@@ -169,6 +177,19 @@ impl Room {
     /// Owners and moderators with a login.
     pub fn user_moderators(&self) -> usize {
         self.participants.iter().filter(|p| p.kind.is_user_moderator()).count()
+    }
+
+    /// Notes that a call is running and returns since when: since `now`, if it was not.
+    pub fn call_since(&mut self, now: i64) -> i64 {
+        if let Some(since) = self.active_since {
+            return since;
+        }
+        // An earlier call's time from a clock that was ahead would pass for one of this call.
+        for participant in self.participants.iter_mut().filter(|p| p.last_joined_call > now) {
+            participant.last_joined_call = 0;
+        }
+        self.active_since = Some(now);
+        now
     }
 
     /// The timer of a lobby that should have opened by now (SPEC B.7).
@@ -232,6 +253,12 @@ mod tests {
         assert!(next_name(" \t\0").is_err());
         assert!(new_name(&"x".repeat(255)).is_ok());
         assert!(new_name(&"x".repeat(256)).is_err());
+    }
+
+    #[test]
+    fn a_running_call_began_when_it_began() {
+        let mut room = Room::new(1, Token::parse("abcd").unwrap(), RoomType::Public, "x".into());
+        assert_eq!((room.call_since(100), room.call_since(50), room.call_since(150)), (100, 100, 100));
     }
 
     #[test]

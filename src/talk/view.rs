@@ -111,7 +111,6 @@ pub fn conversation<'a, P: People>(
     viewer: &Viewer<'a>,
     policy: &Policy,
     people: &P,
-    now: i64,
 ) -> Result<Conversation<'a>> {
     let mut view = minimal(room);
     let Some(me) = viewer.participant else { return Ok(view) };
@@ -124,7 +123,7 @@ pub fn conversation<'a, P: People>(
     view.participant_in_call = flags & 1 != 0;
     view.participant_flags = flags;
     view.read_only = room.read_only.into();
-    view.count = room.participants.iter().filter(|p| p.last_ping > now - ACTIVE_WINDOW).count();
+    view.count = room.participants.iter().filter(|p| p.silent < ACTIVE_WINDOW).count();
     view.has_call = room.active_since.is_some();
     view.last_activity = room.last_activity;
     view.is_favorite = viewer.member.favorite;
@@ -150,8 +149,7 @@ pub fn conversation<'a, P: People>(
         view.unread_mention = viewer.member.last_mention != 0 && viewer.member.last_read < viewer.member.last_mention;
     }
     view.participants = participants(room, sessions, people)?;
-    view.num_guests =
-        room.participants.iter().filter(|p| p.kind.is_guest() && p.last_ping > now - SESSION_TIMEOUT).count();
+    view.num_guests = room.participants.iter().filter(|p| p.kind.is_guest() && p.silent < SESSION_TIMEOUT).count();
     if let (false, Some(message)) = (viewer.just_created, last_message) {
         let reading = Reading { room, room_name: &view.display_name, reader: viewer.user, people };
         view.last_message = LastMessage(reading.view(message)?.map(Box::new));
