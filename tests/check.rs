@@ -85,6 +85,7 @@ fn an_nginx_that_does_not_know_roomd_is_told_with_the_line_that_is_missing() {
     let Some(front) = Front::without_snippet() else { return };
     front.nextcloud.trusts_proxies(true);
     says(&only_fault(&front, &[]), "fail nginx", &[&front.url(), "include snippets/roomd.conf;"]);
+    says(&only_fault(&front, &["--url", "cloud.example.com"]), "fail nginx", &["--url is", "https://"]);
 }
 
 #[test]

@@ -264,6 +264,9 @@ fn check_route(config: &Config, url: Option<&str>, findings: &mut Findings) {
     if url.is_empty() {
         return;
     }
+    if !url.starts_with("https://") && !url.starts_with("http://") {
+        return findings.add(State::Fail, "nginx", format!("--url is `{url}`; it starts with https:// or http://"));
+    }
     let listen = &config.server.listen;
     let public = crate::config::Nextcloud { url: url.to_owned(), ..config.nextcloud.clone() };
     let answered = Diagnosis::new(&public).and_then(|public| public.is_answered_by_roomd().map_err(|e| e.to_string()));
