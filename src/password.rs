@@ -76,7 +76,7 @@ fn running() -> MutexGuard<'static, usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     #[test]
     fn every_byte_counts_also_after_the_72nd() {
@@ -118,13 +118,13 @@ mod tests {
     #[test]
     fn no_more_than_two_hash_at_once() {
         let (first, _second) = (Turn::take(), Turn::take());
-        let waiting = std::thread::spawn(|| {
-            let asked = Instant::now();
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
             let _third = Turn::take();
-            asked.elapsed()
+            tell.send(())
         });
-        std::thread::sleep(Duration::from_millis(100));
+        assert!(told.recv_timeout(Duration::from_millis(100)).is_err(), "the third waits");
         drop(first);
-        assert!(waiting.join().unwrap() >= Duration::from_millis(50));
+        assert!(told.recv_timeout(Duration::from_secs(60)).is_ok(), "until the first is done");
     }
 }
