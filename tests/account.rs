@@ -11,10 +11,9 @@ use support::nextcloud::{FakeNextcloud, Version};
 use support::{Person, Request, Room, Server};
 
 fn config(nextcloud: &FakeNextcloud, service: Option<(&str, &str)>) -> String {
-    let url = nextcloud.url();
     let service =
         service.map(|(user, password)| format!("service_user = \"{user}\"\nservice_password = \"{password}\"\n"));
-    format!("[nextcloud]\nurl = \"{url}\"\nlogin_cache = 1\n{}", service.unwrap_or_default())
+    format!("{}login_cache = 1\n{}", nextcloud.section(), service.unwrap_or_default())
 }
 
 const ADMIN: Option<(&str, &str)> = Some(("admin", "admin"));

@@ -55,7 +55,7 @@ fn stop(mut server: Child) {
 
 /// Sends a request with a login and reads the answer's status line.
 fn ask(stream: &mut UnixStream) -> String {
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.set_read_timeout(Some(support::PATIENCE)).unwrap();
     let head = "GET /ocs/v2.php/apps/spreed/api/v1/room HTTP/1.0\r\nHost: x\r\nOCS-APIRequest: true\r\n\
                 Accept: application/json\r\nAuthorization: Basic YWxpY2U6YWxpY2U=\r\n\r\n";
     stream.write_all(head.as_bytes()).unwrap();

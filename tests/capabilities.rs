@@ -4,7 +4,7 @@ mod support;
 
 use serde_json::{Value, json};
 use support::nextcloud::{Behaviour, FakeNextcloud, Version};
-use support::{Answer, Person, Request, Server};
+use support::{Answer, Person, Request, Server, eventually};
 
 const V1: &str = "/ocs/v1.php/cloud/capabilities";
 const V2: &str = "/ocs/v2.php/cloud/capabilities";
@@ -46,10 +46,7 @@ fn nextclouds(talk: Option<Value>) -> Value {
 }
 
 fn start(nextcloud: &FakeNextcloud, more: &str) -> Server {
-    Server::with_only(&format!(
-        "[nextcloud]\nurl = \"{}\"\nconnect_timeout = 1\nanswer_timeout = 1\n{more}",
-        nextcloud.url()
-    ))
+    Server::with_only(&format!("{}{more}", nextcloud.section()))
 }
 
 fn user(server: &Server, id: &str) -> Person {
@@ -162,9 +159,9 @@ fn who_may_not_use_talk_sees_none_of_it() {
 #[test]
 fn without_nextcloud_there_is_no_answer() {
     let nextcloud = FakeNextcloud::start();
-    let server = start(&nextcloud, "");
+    let server = Server::with_only(&nextcloud.impatient_section());
     let (alice, guest) = (user(&server, "alice"), server.guest());
-    alice.get(V2).expect(200);
+    eventually("there is one with Nextcloud", || alice.get(V2).status == 200);
     let elsewhere = FakeNextcloud::start();
     for behaviour in [
         Behaviour::Html,
@@ -188,7 +185,7 @@ fn without_nextcloud_there_is_no_answer() {
     }
     assert_eq!(elsewhere.all_requests(), 0);
     nextcloud.set(Behaviour::Ok);
-    alice.get(V2).expect(200);
+    eventually("there is one again", || alice.get(V2).status == 200);
     drop(nextcloud);
 }
 

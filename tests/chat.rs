@@ -412,17 +412,17 @@ fn mentions_become_parameters() {
 #[test]
 fn a_message_is_stored_also_when_nextcloud_cannot_say_whom_it_names() {
     let nextcloud = FakeNextcloud::start();
-    let timeouts = "connect_timeout = 1\nanswer_timeout = 1";
-    let server = Server::with_only(&format!("[nextcloud]\nurl = \"{}\"\n{timeouts}\n", nextcloud.url()));
+    let server = Server::with_only(&format!("{}login_cache = 600\n", nextcloud.impatient_section()));
     let alice = server.login("alice", "alice123456");
+    eventually("she is known", || alice.get("/room").status == 200);
     let room = alice.creates_group("Plans");
-    assert_eq!(alice.says(&room, "@bob?")["message"], "{mention-user1}?");
+    eventually("he is known", || alice.says(&room, "@bob?")["message"] == "{mention-user1}?");
     for behaviour in [Behaviour::Closed, Behaviour::Status(500), Behaviour::Hang] {
         nextcloud.set(behaviour);
         assert_eq!(alice.says(&room, "@carol and @bob")["message"], "@carol and {mention-user1}");
     }
     nextcloud.set(Behaviour::Ok);
-    assert_eq!(alice.says(&room, "@carol")["message"], "{mention-user1}");
+    eventually("she is found", || alice.says(&room, "@carol")["message"] == "{mention-user1}");
 }
 
 #[test]

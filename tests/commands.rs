@@ -289,7 +289,7 @@ fn a_healthy_installation_passes_the_check() {
 #[test]
 fn the_check_finds_what_is_wrong_and_says_what_to_do() {
     let nextcloud = FakeNextcloud::start();
-    let mut server = Server::with_only(&format!("[nextcloud]\nurl = {:?}\n", nextcloud.url()));
+    let mut server = Server::with_only(&nextcloud.section());
     let line = |server: &Server, what: &str| {
         let output = run(server, &["check"]);
         let said = String::from_utf8(output.stdout).unwrap();

@@ -10,18 +10,17 @@ use roomd::nextcloud::directory::{Account, Asker, Credentials, Directory};
 use roomd::nextcloud::{self, Nextcloud};
 use roomd::secret::Secret;
 use roomd::talk::participant::UserId;
-use std::time::{Duration, Instant};
 use support::nextcloud::{Behaviour, FakeNextcloud, Version};
 
 const WHOAMI: &str = "/ocs/v2.php/cloud/user";
 const CIRCLE: &str = "86d9e02a719180";
 
-/// The settings for a server, with timeouts of a second and admin as the service account.
+/// The settings for a server, with much patience and admin as the service account.
 fn settings(server: &FakeNextcloud) -> config::Nextcloud {
     config::Nextcloud {
         url: server.url(),
-        connect_timeout: 1,
-        answer_timeout: 1,
+        connect_timeout: 60,
+        answer_timeout: 60,
         service_user: "admin".to_owned(),
         service_password: Secret::new("admin"),
         ..config::Nextcloud::default()
@@ -136,6 +135,7 @@ fn cookies_are_passed_on_to_a_login_by_cookie_alone() {
 fn a_misbehaving_server_is_unavailable_in_time_and_is_never_followed_elsewhere() {
     let (server, elsewhere) = (FakeNextcloud::start(), FakeNextcloud::start());
     let client = client(&server);
+    let impatient = Nextcloud::new(&config::Nextcloud { answer_timeout: 1, ..settings(&server) }).unwrap();
     let asker = person("alice");
     type Question = (&'static str, fn(&Nextcloud, &Asker) -> Result<()>);
     let questions: [Question; 6] = [
@@ -159,7 +159,7 @@ fn a_misbehaving_server_is_unavailable_in_time_and_is_never_followed_elsewhere()
         Behaviour::Garbage,
         Behaviour::Closed,
     ];
-    let slow = [Behaviour::Slow(Duration::from_secs(2)), Behaviour::Hang, Behaviour::Stall];
+    let slow = [Behaviour::Held, Behaviour::Hang, Behaviour::Stall];
     for (name, ask) in questions {
         for behaviour in &quick {
             server.set(behaviour.clone());
@@ -169,11 +169,9 @@ fn a_misbehaving_server_is_unavailable_in_time_and_is_never_followed_elsewhere()
     }
     for behaviour in slow {
         server.set(behaviour.clone());
-        let started = Instant::now();
-        let answer = client.whoami(&asker).map(drop);
-        let took = started.elapsed();
+        // It comes back at all: none of these ends by itself.
+        let answer = impatient.whoami(&asker).map(drop);
         assert_eq!(answer, Err(Error::Unavailable("Nextcloud did not answer in time")), "{behaviour:?}");
-        assert!((900..1900).contains(&took.as_millis()), "{behaviour:?}: {took:?}");
     }
     assert_eq!(elsewhere.connections(), 0);
 
@@ -193,7 +191,10 @@ fn a_login_that_is_forbidden_is_not_a_wrong_password() {
 
 #[test]
 fn a_server_that_is_not_there_is_unavailable() {
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // A port that is taken and not listened on: nobody else comes to listen there.
+    let taken = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    taken.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = taken.local_addr().unwrap().as_socket().unwrap();
     let settings = config::Nextcloud { url: format!("http://{address}"), ..config::Nextcloud::default() };
     let answer = Nextcloud::new(&settings).unwrap().whoami(&person("alice")).map(drop);
     assert_eq!(answer, Err(Error::Unavailable("Nextcloud cannot be reached")));

@@ -4,8 +4,8 @@ mod support;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
-use std::time::{Duration, Instant};
-use support::{Person, Request, Room, Server, eventually};
+use std::time::Instant;
+use support::{PATIENCE, Person, Request, Room, Server, eventually};
 
 /// The attempts after which an address is refused.
 const LIMIT: usize = 10;
@@ -35,7 +35,7 @@ fn guesses_until_refused(server: &Server, room: &Room, from: &str) {
     }
     let mut first = Vec::new();
     while first.iter().filter(|status| **status == 429).count() < 4 {
-        match told.recv_timeout(Duration::from_secs(20)) {
+        match told.recv_timeout(PATIENCE) {
             Ok(status) => first.push(status),
             Err(_) => panic!("asked from {from}, and never refused: {first:?}"),
         }

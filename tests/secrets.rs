@@ -129,9 +129,9 @@ fn files(folder: &Path, found: &mut Vec<(String, Vec<u8>)>) {
 fn no_secret_stays_anywhere() {
     let nextcloud = FakeNextcloud::start();
     let mut server = Server::with_only(&format!(
-        "[log]\nlevel = \"trace\"\nrequests = true\n[nextcloud]\nurl = \"{}\"\nlogin_cache = 600\n\
+        "[log]\nlevel = \"trace\"\nrequests = true\n{}login_cache = 600\n\
          service_user = \"admin\"\nservice_password = \"{SERVICE_PASSWORD}\"\n",
-        nextcloud.url()
+        nextcloud.section()
     ));
     let marks = tour(&server, &nextcloud);
     let mut places: Vec<(String, Vec<u8>)> = Vec::new();

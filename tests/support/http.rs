@@ -3,7 +3,6 @@
 use serde_json::Value;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
 
 /// Below this are Talk's routes, unless a path says otherwise.
 pub const API: &str = "/ocs/v2.php/apps/spreed/api/v1";
@@ -94,10 +93,15 @@ impl Request {
     /// Sends it on a connection of its own and reads the answer.
     pub fn exchange(&self, address: SocketAddr, usual: &[(&str, String)]) -> io::Result<Response> {
         let mut stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(45)))?;
+        stream.set_read_timeout(Some(super::PATIENCE))?;
         // A server that refuses a body may close before it has read it: its answer counts, not our broken pipe.
-        let _ = stream.write_all(&self.to_bytes(address, usual));
-        Response::read(&mut stream, self.method == "HEAD")
+        let written = stream.write_all(&self.to_bytes(address, usual));
+        let answer = Response::read(&mut stream, self.method == "HEAD");
+        match (&answer, written) {
+            // Who was reset while writing is told so once, and afterwards reads the end of the connection.
+            (Err(error), Err(reset)) if error.kind() == io::ErrorKind::UnexpectedEof => Err(reset),
+            _ => answer,
+        }
     }
 }
 

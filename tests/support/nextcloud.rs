@@ -32,6 +32,8 @@ pub enum Behaviour {
     Ok,
     /// Answer as Nextcloud does, after this time.
     Slow(Duration),
+    /// Say nothing until the behaviour changes, then answer as Nextcloud does.
+    Held,
     /// Say nothing until the behaviour changes, then close the connection.
     Hang,
     /// Promise an answer, send half of it, then do as [`Behaviour::Hang`].
@@ -138,6 +140,17 @@ impl FakeNextcloud {
         format!("http://{}", self.address)
     }
 
+    /// The configuration's section that names it, for a server that waits for its answers on however slow a machine.
+    /// More keys of the section may follow.
+    pub fn section(&self) -> String {
+        format!("[nextcloud]\nurl = \"{}\"\nconnect_timeout = 60\nanswer_timeout = 60\n", self.url())
+    }
+
+    /// The same for a server that soon gives up: for tests in which nothing is answered.
+    pub fn impatient_section(&self) -> String {
+        self.section().replace("answer_timeout = 60", "answer_timeout = 1")
+    }
+
     /// What to do from now on, also with connections that are open.
     pub fn set(&self, behaviour: Behaviour) {
         lock(&self.state).behaviour = behaviour;
@@ -220,6 +233,10 @@ fn serve(stream: TcpStream, state: &Mutex<State>) {
             Behaviour::Ok => answers::answer(&lock(state), &received),
             Behaviour::Slow(time) => {
                 thread::sleep(*time);
+                answers::answer(&lock(state), &received)
+            }
+            Behaviour::Held => {
+                wait_for_change(state, &behaviour);
                 answers::answer(&lock(state), &received)
             }
             Behaviour::Status(status) => Reply::json(*status, r#"{"message":"no"}"#.to_owned()),

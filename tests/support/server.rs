@@ -10,7 +10,6 @@ use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, RwLock};
-use std::time::Duration;
 
 /// Everybody who has an account: id, display name (empty: they are shown by their id), groups.
 const PEOPLE: [(&str, &str, &[&str]); 8] = [
@@ -137,8 +136,20 @@ impl Server {
     /// Asks the operators' socket: status and body.
     #[track_caller]
     pub fn operator_asks(&self, path: &str) -> (u16, String) {
-        let (status, body) = ask(&self.admin(), "GET", path, b"", Duration::from_secs(20)).unwrap();
+        let (status, body) = ask(&self.admin(), "GET", path, b"", super::PATIENCE).unwrap();
         (status, String::from_utf8(body).unwrap())
+    }
+
+    /// Waits until this many requests wait for news or for their turn.
+    #[track_caller]
+    pub fn parks(&self, count: usize) {
+        let line = format!("\nroomd_polls_parked {count}\n");
+        super::eventually(&format!("{count} requests wait"), || self.operator_asks("/metrics").1.contains(&line));
+    }
+
+    /// Whether the process has not ended yet.
+    pub fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
     }
 
     /// The configuration file.
@@ -179,7 +190,7 @@ impl Server {
         assert!(sent.success(), "cannot send SIG{name}");
     }
 
-    /// Its exit code once it has ended, at most ten seconds from now.
+    /// Its exit code once it has ended.
     #[track_caller]
     pub fn ended(&mut self) -> ExitStatus {
         super::eventually("the server ends", || self.child.try_wait().unwrap().is_some());
@@ -230,7 +241,7 @@ fn launch(folder: &Path, log: &Arc<Mutex<String>>) -> (Child, SocketAddr) {
     let (ready, address) = channel();
     let text = log.clone();
     std::thread::spawn(move || collect(stderr, &text, &ready));
-    match address.recv_timeout(Duration::from_secs(20)) {
+    match address.recv_timeout(super::PATIENCE) {
         Ok(address) => (child, address),
         Err(_) => {
             let _ = child.kill();
