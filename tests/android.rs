@@ -169,7 +169,7 @@ fn phones() -> (Server, Phone, Phone) {
 #[test]
 fn setting_up_an_account() {
     let nextcloud = FakeNextcloud::start();
-    let server = Server::with_only(&format!("[nextcloud]\nurl = \"{}\"\n", nextcloud.url()));
+    let server = Server::with_only(&nextcloud.section());
     let alice = Phone(server.login("alice", "alice123456"));
     let data = alice.get("/ocs/v2.php/cloud/capabilities", &[]).expect(200);
     let talk = &data["capabilities"]["spreed"];
@@ -386,7 +386,7 @@ fn people_in_a_conversation() {
 
 #[test]
 fn a_call() {
-    let (_server, alice, bob) = phones();
+    let (server, alice, bob) = phones();
     let room = alice.creates(&[("roomType", "1"), ("invite", "bob")]);
     let settings = alice.get("/signaling/settings", &[]).expect(200);
     assert!(settings["stunservers"][0]["url"].is_string(), "{settings}");
@@ -432,7 +432,7 @@ fn a_call() {
         let (phone, path) = (Phone(alice.0.clone()), format!("/signaling/{room}"));
         thread::spawn(move || phone.get(path, &[]))
     };
-    thread::sleep(std::time::Duration::from_millis(300));
+    server.parks(1);
     bob.by_query("DELETE", room.call(), &[]).done();
     let data = waiting.join().unwrap().expect(200);
     let in_call = |user: &Value| user["inCall"] != 0;

@@ -4,7 +4,7 @@ mod support;
 
 use serde_json::{Value, json};
 use support::clock::{Clock, Who};
-use support::{Person, Request, Room, Server, soon};
+use support::{Person, Request, Room, Server, eventually, soon};
 
 const ALICE: Who = Who::User("alice");
 const BOB: Who = Who::User("bob");
@@ -360,7 +360,13 @@ fn a_last_ping_outlives_an_orderly_stop() {
 fn a_last_ping_outlives_a_kill_after_ten_seconds() {
     let mut server = Server::start();
     let (bob, room, ping) = pinged(&server);
-    std::thread::sleep(std::time::Duration::from_secs(11));
+    // Another process sees only what is in the file.
+    let stored = format!("\"last_ping\":{ping}");
+    eventually("the ping is stored", || {
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        let export = server.command(&["export"]).output().unwrap();
+        String::from_utf8_lossy(&export.stdout).contains(&stored)
+    });
     server.kill();
     server.restart();
     assert_eq!(bob.sees(&room)["lastPing"], ping);
