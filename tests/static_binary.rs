@@ -122,7 +122,9 @@ fn it_finds_a_nextcloud_by_name_and_believes_its_private_authority() {
     let nextcloud = FakeNextcloud::start();
     let port = serve_tls(&mut world, "cloud.test", &nextcloud.url());
     world.write("etc/hosts", "127.0.0.1 cloud.test other.test\n");
-    let config = |host: &str, rest: &str| format!("[nextcloud]\nurl = \"https://{host}:{port}\"\n{rest}");
+    let config = |host: &str, rest: &str| {
+        format!("{}{rest}", nextcloud.section().replace(&nextcloud.url(), &format!("https://{host}:{port}")))
+    };
 
     let address = world.serve(&binary, &config("cloud.test", "ca_file = \"/etc/ca.pem\""));
     alice(address).creates_group("Plans");
@@ -175,6 +177,7 @@ fn serve_tls(world: &mut World, host: &str, upstream: &str) -> u16 {
         .stderr(Stdio::null())
         .spawn();
     world.children.push(nginx.unwrap());
-    eventually("nginx listens", || TcpStream::connect(address).is_ok());
+    // It writes this once it listens; the port alone may be somebody else's by now.
+    eventually("nginx listens", || place.join("nginx.pid").exists() && TcpStream::connect(address).is_ok());
     address.port()
 }

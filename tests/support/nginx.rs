@@ -65,8 +65,8 @@ impl Front {
         let place = self.folder.display();
         let config = format!(
             "[server]\nlisten = \"unix:{place}/roomd.sock\"\nsocket_mode = \"0666\"\nadmin_listen = \"unix:{place}/admin.sock\"\n\
-             [store]\ndata = \"{place}/data\"\n[nextcloud]\nurl = \"{}\"\n",
-            self.url()
+             [store]\ndata = \"{place}/data\"\n{}",
+            self.nextcloud.section().replace(&self.nextcloud.url(), &self.url())
         );
         std::fs::write(self.config(), config).unwrap();
         let log = std::fs::File::create(self.folder.join("roomd.log")).unwrap();
@@ -169,8 +169,10 @@ fn start_nginx(program: &str, folder: &Path, server_part: &str, nextcloud: &str)
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
+        // It writes this once it listens; the port alone may be somebody else's by now.
+        let listens = || folder.join("nginx.pid").exists() && TcpStream::connect(address).is_ok();
         while nginx.try_wait().unwrap().is_none() {
-            if TcpStream::connect(address).is_ok() {
+            if listens() {
                 return (nginx, address);
             }
             thread::sleep(Duration::from_millis(10));
