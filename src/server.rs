@@ -42,8 +42,11 @@ const BODY_READERS: usize = 64;
 const LONG_BODY: usize = 32 << 10;
 /// Longest time that shutting down waits for requests under way.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(9);
-/// How long requests that were accepted already have to be read when the server stops.
-const LAST_REQUESTS: Duration = Duration::from_millis(50);
+/// How long callers who were accepted already have to be read and answered when the server stops. Only those who say
+/// nothing make it wait for so long.
+const LAST_REQUESTS: Duration = Duration::from_secs(3);
+/// The same where the system does not tell whether there are any.
+const BLIND_PAUSE: Duration = Duration::from_millis(300);
 /// How long a server waits after `accept` failed, which it does again at once while descriptors are short.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Descriptors that are opened after the first connection may have come: copies of both listening sockets.
@@ -224,6 +227,8 @@ struct Shared {
     live: Live,
     /// No connection is accepted any more; what was sent is still read.
     stopping: AtomicBool,
+    /// The last connection was accepted: tiny_http has said that it cannot accept any more.
+    accepted_all: AtomicBool,
     /// Nothing is read any more.
     stopped: AtomicBool,
     body_readers: AtomicUsize,
@@ -286,6 +291,7 @@ pub fn start(config: Config) -> Result<Running, String> {
         config,
         dispatcher,
         stopping: AtomicBool::new(false),
+        accepted_all: AtomicBool::new(false),
         stopped: AtomicBool::new(false),
         body_readers: AtomicUsize::new(0),
         writers: Writers::new(),
@@ -359,7 +365,7 @@ impl Shared {
             Ok(raw) => self.receive(raw),
             Err(_) if self.stopped.load(Ordering::SeqCst) => return false,
             // The socket was closed; requests that were read before come after this.
-            Err(_) if self.stopping.load(Ordering::SeqCst) => {}
+            Err(_) if self.stopping.load(Ordering::SeqCst) => self.accepted_all.store(true, Ordering::SeqCst),
             Err(error) => self.accept_again(&server, &error),
         }
         true
@@ -385,6 +391,16 @@ impl Shared {
                 // This worker comes back to try once more.
                 failed.unblock();
             }
+        }
+    }
+
+    /// Waits until everybody who was accepted has been answered: what they sent may not have been read yet.
+    fn serve_the_last(&self) {
+        let began = Instant::now();
+        let most = if self.socket.connections().is_some() { LAST_REQUESTS } else { BLIND_PAUSE };
+        let done = || self.accepted_all.load(Ordering::SeqCst) && self.socket.connections() == Some(0);
+        while !done() && began.elapsed() < most {
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 
@@ -555,15 +571,15 @@ impl Running {
         let deadline = Instant::now() + SHUTDOWN_TIMEOUT;
         self.shared.stopping.store(true, Ordering::SeqCst);
         self.shared.socket.close();
-        std::thread::sleep(LAST_REQUESTS);
+        // Those who wait for news are answered that there is none.
+        self.polls.close();
+        self.shared.serve_the_last();
         self.shared.stopped.store(true, Ordering::SeqCst);
         if let Some(server) = self.shared.server() {
             (0..self.shared.config.server.workers + MOST_REPLACED).for_each(|_| server.unblock());
         }
         let worker = |thread: &&JoinHandle<()>| thread.thread().name().is_some_and(|name| name.starts_with("worker"));
         let workers: Vec<_> = self.threads.iter().filter(worker).collect();
-        // Those who wait for news are answered that there is none.
-        self.polls.close();
         let idle = || METRICS.in_flight.get() == 0 && workers.iter().all(|worker| worker.is_finished());
         while !idle() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(5));

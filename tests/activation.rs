@@ -91,13 +91,15 @@ fn callers_who_wait_before_the_start_are_in_nobodys_way() {
     let path = folder.0.join("roomd.sock");
     let listener = UnixListener::bind(&path).unwrap();
     // They hold their connections and say nothing.
-    let _silent: Vec<_> = (0..40).map(|_| UnixStream::connect(&path).unwrap()).collect();
+    let silent: Vec<_> = (0..40).map(|_| UnixStream::connect(&path).unwrap()).collect();
     let mut waiting: Vec<_> = (0..8).map(|_| UnixStream::connect(&path).unwrap()).collect();
     let server = start_with(&listener, &folder.0);
     for stream in &mut waiting {
         let answer = ask(stream);
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
+    // Or the server would wait a while for them, before it ends.
+    drop(silent);
     stop(server);
 }
 
@@ -130,6 +132,23 @@ fn a_restart_loses_no_request() {
         server
     });
     stop(server);
+}
+
+#[test]
+fn who_was_accepted_before_a_stop_is_answered() {
+    let folder = Folder::new("last");
+    std::fs::write(folder.0.join("roomd.toml"), "[[users]]\nid = \"alice\"\npassword = \"alice\"\n").unwrap();
+    let path = folder.0.join("roomd.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let server = start_with(&listener, &folder.0);
+    let mut slow = UnixStream::connect(&path).unwrap();
+    // Who comes later is accepted later.
+    ask(&mut UnixStream::connect(&path).unwrap());
+    let stopping = std::thread::spawn(move || stop(server));
+    std::thread::sleep(Duration::from_millis(300));
+    let answer = ask(&mut slow);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer:?}");
+    stopping.join().unwrap();
 }
 
 #[test]

@@ -3,6 +3,8 @@
 mod support;
 
 use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -160,6 +162,23 @@ fn nothing_is_cut_when_it_ends_under_load() {
         let refused = matches!(error, std::io::ErrorKind::ConnectionRefused | std::io::ErrorKind::ConnectionReset);
         assert!(refused, "cut off: {error:?}");
     }
+}
+
+#[test]
+fn who_was_accepted_is_answered_before_the_end() {
+    let mut server = Server::start();
+    let mut slow = TcpStream::connect(server.address()).unwrap();
+    slow.set_read_timeout(Some(PATIENCE)).unwrap();
+    // Who comes later is accepted later.
+    server.stranger().get("/health").has_status(200);
+    server.signal("TERM");
+    eventually("it is to end", || server.log().contains("stopping"));
+    std::thread::sleep(Duration::from_millis(200));
+    slow.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer:?}");
+    assert!(server.ended().success(), "{}", server.log());
 }
 
 #[test]

@@ -189,6 +189,37 @@ impl Socket {
         !self.knock() || !(0..2).any(|_| crate::ask::answers(&address, ACCEPT_PATIENCE))
     }
 
+    /// How many connections to it have been accepted and are open; `None` where the system does not tell. Descriptors do
+    /// not tell either: some of them are connections to Nextcloud.
+    pub fn connections(&self) -> Option<usize> {
+        let table = |name: &str| {
+            let bytes = std::fs::read(format!("/proc/self/net/{name}")).ok()?;
+            Some(String::from_utf8_lossy(&bytes).into_owned())
+        };
+        // Who has not been accepted yet has no inode.
+        Some(match self.address()? {
+            Listen::Unix(path) => {
+                let end = format!(" {}", path.display());
+                let is_open = |line: &str| {
+                    let mut fields = line.strip_suffix(&end)?.split_whitespace().skip(5);
+                    Some(fields.next()? == "03" && fields.next()? != "0")
+                };
+                table("unix")?.lines().filter(|line| is_open(line) == Some(true)).count()
+            }
+            Listen::Tcp(address) => {
+                let end = format!(":{:04X}", address.port());
+                let is_open = |line: &str| {
+                    let mut fields = line.split_whitespace().skip(1);
+                    let ours = fields.next()?.ends_with(&end);
+                    // Established, or ended by the caller alone.
+                    Some(ours && matches!(fields.nth(1)?, "01" | "08") && fields.nth(5)? != "0")
+                };
+                let name = if address.is_ipv4() { "tcp" } else { "tcp6" };
+                table(name)?.lines().filter(|line| is_open(line) == Some(true)).count()
+            }
+        })
+    }
+
     /// Accepts no further connections, on no copy of the socket. systemd's goes on: it keeps callers for the next start.
     pub fn close(&self) {
         let closed = match &self.listener {
