@@ -31,6 +31,7 @@
 //! api/changes.rs       changes that requests and operators share
 //! http.rs              our own request; parameters from query, form and JSON, with PHP's casts
 //! ocs.rs               the OCS envelope in JSON and XML; every error as callers see it; the door of quick_xml
+//! json.rs              answers as JSON, written faster than by serde_json alone
 //! auth.rs              who is calling: logins known lately, one question to Nextcloud for all who wait for it
 //! polls.rs             requests that wait for something to happen
 //!
@@ -86,6 +87,7 @@ pub mod config;
 pub mod dispatch;
 pub mod error;
 pub mod http;
+pub mod json;
 pub mod metrics;
 pub mod nextcloud;
 pub mod ocs;

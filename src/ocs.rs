@@ -4,6 +4,7 @@
 
 use crate::error::{By, Error};
 use crate::http::Request;
+use crate::json;
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
 use serde::Serialize;
@@ -238,7 +239,7 @@ fn http_status(version: Version, code: u16) -> u16 {
 
 fn write_json(out: &mut Vec<u8>, version: Version, code: u16, message: Option<&str>, data: &impl Serialize) {
     let envelope = Envelope { ocs: Body { meta: Meta::new(version, code, message), data } };
-    if let Err(error) = serde_json::to_writer(&mut *out, &envelope) {
+    if let Err(error) = json::write(out, &envelope) {
         // Writing to memory does not fail and every map has string keys; a caller must not get half an answer though.
         log::error!("an answer could not be written as JSON: {error}");
         out.clear();

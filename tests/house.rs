@@ -19,7 +19,7 @@ const FLOORS: [&[&str]; 5] = [
     &["error", "secret", "config", "metrics"],
     &["talk"],
     &["store", "nextcloud", "presence", "signals", "password", "ask"],
-    &["api", "http", "ocs", "auth", "polls", "operations"],
+    &["api", "http", "ocs", "json", "auth", "polls", "operations"],
     &["commands", "server", "sweep", "dispatch", "routes"],
 ];
 

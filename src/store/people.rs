@@ -7,8 +7,10 @@ use crate::error::Result;
 use crate::talk::message::{People, Profile};
 use crate::talk::participant::{GuestId, UserId};
 use crate::talk::room::RoomId;
+use foldhash::fast::RandomState;
 use redb::ReadableTable;
 use std::collections::HashMap;
+use std::hash::BuildHasher;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -17,19 +19,23 @@ const NAMES_IN_MEMORY: usize = 50_000;
 /// Parts with a lock of their own. A list looks up a hundred names, and with one lock the workers waited for each other.
 const SHELVES: usize = 64;
 
-/// Profiles in memory, filled as they are needed.
-pub struct Names([RwLock<HashMap<UserId, Arc<Profile>>>; SHELVES]);
+/// Profiles in memory, filled as they are needed. The standard library's hashing was a fifteenth of a list.
+pub struct Names {
+    hasher: RandomState,
+    shelves: [Shelf; SHELVES],
+}
+
+type Shelf = RwLock<HashMap<UserId, Arc<Profile>, RandomState>>;
 
 impl Default for Names {
     fn default() -> Names {
-        Names(std::array::from_fn(|_| RwLock::default()))
+        Names { hasher: RandomState::default(), shelves: std::array::from_fn(|_| Shelf::default()) }
     }
 }
 
 impl Names {
-    fn shelf(&self, id: &UserId) -> &RwLock<HashMap<UserId, Arc<Profile>>> {
-        let sum = id.as_str().bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
-        &self.0[sum % SHELVES]
+    fn shelf(&self, id: &UserId) -> &Shelf {
+        &self.shelves[self.hasher.hash_one(id) as usize % SHELVES]
     }
 
     fn get(&self, id: &UserId) -> Option<Arc<Profile>> {
