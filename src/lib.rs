@@ -59,6 +59,7 @@
 //! error.rs             what can go wrong, by its meaning
 //! secret.rs            texts that never reach a log
 //! metrics.rs           counters, and their Prometheus text
+//! buffers.rs           memory for answers, used again
 //! config/keys.rs       what changed between two readings of the file
 //! config.rs            file, environment and credentials -> a checked Config; the only reader of the environment
 //! ```
@@ -82,6 +83,7 @@
 pub mod api;
 pub mod ask;
 pub mod auth;
+pub mod buffers;
 pub mod commands;
 pub mod config;
 pub mod dispatch;

@@ -2,6 +2,7 @@
 //!
 //! The only place that knows status codes.
 
+use crate::buffers;
 use crate::error::{By, Error};
 use crate::http::Request;
 use crate::json;
@@ -18,8 +19,6 @@ const INVALID_QUERY: &str = "Invalid query, please check the syntax. API specifi
 const OCS_UNAUTHORISED: u16 = 997;
 /// OCS's own number for "not found", where `v1.php` uses it.
 const OCS_NOT_FOUND: u16 = 998;
-/// Room for an answer to begin with, bytes: two conversations fit.
-const BODY_CAPACITY: usize = 4096;
 /// Seconds after which a client may try again when Nextcloud or the disk was the reason.
 const RETRY_AFTER: &str = "5";
 
@@ -214,7 +213,7 @@ pub fn body_too_large() -> Answer {
 fn envelope(version: Version, format: Format, code: u16, message: Option<&str>, data: &impl Serialize) -> Answer {
     let (content_type, body) = match format {
         Format::Json => {
-            let mut body = Vec::with_capacity(BODY_CAPACITY);
+            let mut body = buffers::take();
             write_json(&mut body, version, code, message, data);
             (JSON, body)
         }

@@ -20,7 +20,7 @@ use crate::presence::Presence;
 use crate::signals::Signals;
 use crate::store::Store;
 use crate::talk::view::Policy;
-use crate::{nextcloud, password, store, sweep};
+use crate::{buffers, nextcloud, password, store, sweep};
 use sha1::{Digest, Sha1};
 use socket::{Inherited, Socket};
 use std::io::{Read, Write};
@@ -131,7 +131,12 @@ impl Responder {
         METRICS.answered(self.route, answer.status, self.lane, self.arrived.elapsed());
         let apart = answer.body.len() > LONG_BODY && !self.head_only;
         let bytes = head_and_body(&answer, self.head_only || apart);
-        let long_body = if apart { answer.body } else { Vec::new() };
+        let long_body = if apart {
+            answer.body
+        } else {
+            buffers::give_back(answer.body);
+            Vec::new()
+        };
         self.writers.send(Outgoing { raw: self.raw, bytes, long_body, id: self.id, _under_way: self.under_way });
     }
 
@@ -150,7 +155,7 @@ impl Responder {
 }
 
 fn head_and_body(answer: &Answer, head_only: bool) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(1024 + answer.body.len());
+    let mut bytes = buffers::take();
     // Writing to memory does not fail.
     let _ = write_head(&mut bytes, answer);
     if !head_only {

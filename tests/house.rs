@@ -16,7 +16,7 @@ const DOORS: [(&str, &str); 8] = [
 
 /// The floors from the ground up; a module uses its own floor and those below.
 const FLOORS: [&[&str]; 5] = [
-    &["error", "secret", "config", "metrics"],
+    &["error", "secret", "config", "metrics", "buffers"],
     &["talk"],
     &["store", "nextcloud", "presence", "signals", "password", "ask"],
     &["api", "http", "ocs", "json", "auth", "polls", "operations"],

@@ -6,6 +6,7 @@
 //! is done. And while there is such a thread, those who have not said `Connection: close`, as nginx does, and may have
 //! sent thousands of requests on the same connection, get their answers from threads of their own.
 
+use crate::buffers;
 use std::cell::RefCell;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -49,6 +50,7 @@ impl Outgoing {
         if let Err(error) = written.and_then(|()| writer.flush()) {
             log::debug!("request {}: the caller did not take the answer: {}", self.id, error.kind());
         }
+        buffers::give_back(self.bytes);
     }
 
     /// Whether the caller said that no other request comes on the connection.
