@@ -17,6 +17,7 @@
 //! -- edge --           from the socket to a handler and back
 //! server.rs            listening, threads, limits, shutdown; with its folder the door of tiny_http
 //! server/run.rs        the process: log, signals, systemd     server/socket.rs   the sockets
+//! server/bodies.rs     requests' bodies                      server/responder.rs   where an answer goes
 //! server/writers.rs    the threads, and callers who do not take their answers
 //! server/admin.rs      the operators' socket: health, readiness, metrics, changes
 //! sweep.rs             what is done every few seconds

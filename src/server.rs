@@ -1,45 +1,37 @@
 //! Listening, threads, limits, shutdown. Only this file and those in `server/` name tiny_http.
 
 mod admin;
+mod bodies;
+mod responder;
 mod run;
 mod socket;
 mod writers;
 
+pub use responder::Responder;
 pub use run::run;
 
 use crate::api::App;
 use crate::auth::Logins;
 use crate::config::Config;
 use crate::dispatch::{Dispatcher, Work, unix_time};
-use crate::error::Error;
-use crate::http::{BODY_LIMIT, Headers, Request};
-use crate::metrics::{self, METRICS};
-use crate::ocs::{self, Answer};
+use crate::http::{Headers, Request};
+use crate::metrics::METRICS;
 use crate::polls::{Polls, Topic};
 use crate::presence::Presence;
 use crate::signals::Signals;
 use crate::store::Store;
 use crate::talk::view::Policy;
-use crate::{buffers, nextcloud, password, store, sweep};
+use crate::{nextcloud, password, store, sweep};
+use responder::UnderWay;
 use sha1::{Digest, Sha1};
 use socket::{Inherited, Socket};
-use std::io::{Read, Write};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use writers::{MOST_REPLACED, Outgoing, Writers};
+use writers::{MOST_REPLACED, Writers};
 
-/// Bodies up to this length have been read by tiny_http's connection thread; reading a longer one may block.
-const BUFFERED_BODY: usize = 1024;
-/// Of a body that was refused, this much is read and thrown away, bytes: a client that is still sending then gets the
-/// answer. It is also the longest body that nginx lets through by default.
-const DRAINED_BODY: usize = 1 << 20;
-/// Most threads that read longer bodies at the same time.
-const BODY_READERS: usize = 64;
-/// A body longer than this, bytes, is written by a call of its own: copying it behind its head costs more.
-const LONG_BODY: usize = 32 << 10;
 /// Longest time that shutting down waits for requests under way.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(9);
 /// How long callers who were accepted already have to be read and answered when the server stops. Only those who say
@@ -57,154 +49,6 @@ const FEW_CONNECTIONS: usize = 2;
 const KNOCKS: usize = 8;
 /// Threads that write the answers of committed changes.
 const ANSWER_THREADS: usize = 2;
-
-/// Headers of every answer, as Nextcloud and its web server set them (SPEC A.3). tiny_http's bursts need the last.
-const COMMON_HEADERS: &str = "Cache-Control: no-cache, no-store, must-revalidate\r\n\
-    Content-Security-Policy: default-src 'none';base-uri 'none';manifest-src 'self'\r\n\
-    Feature-Policy: autoplay 'none';camera 'none';fullscreen 'none';geolocation 'none';microphone 'none';payment 'none'\r\n\
-    X-Content-Type-Options: nosniff\r\n\
-    X-Frame-Options: SAMEORIGIN\r\n\
-    X-Robots-Tag: none\r\n\
-    X-Download-Options: noopen\r\n\
-    X-Permitted-Cross-Domain-Policies: none\r\n\
-    Referrer-Policy: no-referrer\r\n\
-    X-XSS-Protection: 1; mode=block\r\n\
-    Connection: close\r\n";
-
-/// The numbers of requests, for the log.
-static REQUEST_ID: AtomicU64 = AtomicU64::new(1);
-
-/// Where an answer goes.
-pub struct Responder {
-    raw: tiny_http::Request,
-    id: u64,
-    arrived: Instant,
-    head_only: bool,
-    log: Option<String>,
-    error: Option<Error>,
-    route: usize,
-    lane: metrics::Lane,
-    under_way: UnderWay,
-    writers: Arc<Writers>,
-}
-
-/// A request that has not been answered yet: it counts as under way until this goes.
-struct UnderWay;
-
-impl UnderWay {
-    fn begin() -> UnderWay {
-        METRICS.in_flight.add(1);
-        UnderWay
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        METRICS.in_flight.subtract(1);
-    }
-}
-
-impl Responder {
-    /// Notes under which route, by its number, the answer is counted.
-    pub fn count_as(&mut self, route: usize) {
-        self.route = route;
-    }
-
-    /// Notes how the request is being served.
-    pub fn served_in(&mut self, lane: metrics::Lane) {
-        self.lane = lane;
-    }
-
-    /// Notes why a request failed, for its line in the log.
-    pub fn note(&mut self, error: &Error) {
-        self.error = Some(error.clone());
-    }
-
-    /// How long ago the request was read.
-    pub fn age(&self) -> Duration {
-        self.arrived.elapsed()
-    }
-
-    /// Writes the answer.
-    pub fn send(self, answer: Answer) {
-        self.write_log(answer.status);
-        METRICS.answered(self.route, answer.status, self.lane, self.arrived.elapsed());
-        let apart = answer.body.len() > LONG_BODY && !self.head_only;
-        let bytes = head_and_body(&answer, self.head_only || apart);
-        let long_body = if apart {
-            answer.body
-        } else {
-            buffers::give_back(answer.body);
-            Vec::new()
-        };
-        self.writers.send(Outgoing { raw: self.raw, bytes, long_body, id: self.id, _under_way: self.under_way });
-    }
-
-    fn write_log(&self, status: u16) {
-        match &self.error {
-            Some(error @ (Error::Internal(_) | Error::StorageFull)) => log::error!("request {}: {error}", self.id),
-            Some(error @ Error::NotConfigured(_)) => log::warn!("request {}: {error}", self.id),
-            // The cause is in the log once; strangers must not fill the disk with what follows from it.
-            Some(error @ Error::Unavailable(_)) => log::debug!("request {}: {error}", self.id),
-            Some(_) | None => {}
-        }
-        if let Some(what) = &self.log {
-            log::info!("request {}: {what} {status} {:.1?}", self.id, self.arrived.elapsed());
-        }
-    }
-}
-
-fn head_and_body(answer: &Answer, head_only: bool) -> Vec<u8> {
-    let mut bytes = buffers::take();
-    // Writing to memory does not fail.
-    let _ = write_head(&mut bytes, answer);
-    if !head_only {
-        bytes.extend_from_slice(&answer.body);
-    }
-    bytes
-}
-
-fn write_head(out: &mut Vec<u8>, answer: &Answer) -> std::io::Result<()> {
-    write!(out, "HTTP/1.1 {} {}\r\n{COMMON_HEADERS}", answer.status, reason(answer.status))?;
-    write!(out, "{}: 1\r\n", nextcloud::diagnosis::OWN_HEADER)?;
-    if let Some(content_type) = answer.content_type {
-        write!(out, "Content-Type: {content_type}\r\n")?;
-    }
-    for (name, value) in &answer.headers {
-        // tiny_http does not check: a line break would let a value speak for itself.
-        if !value.bytes().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
-            write!(out, "{name}: {value}\r\n")?;
-        }
-    }
-    // A 304 describes the answer that it stands for, whose length is not known (SPEC D.4).
-    if answer.status != 304 {
-        write!(out, "Content-Length: {}\r\n", answer.body.len())?;
-    }
-    out.extend_from_slice(b"\r\n");
-    Ok(())
-}
-
-fn reason(status: u16) -> &'static str {
-    match status {
-        200 => "OK",
-        201 => "Created",
-        303 => "See Other",
-        304 => "Not Modified",
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        412 => "Precondition Failed",
-        413 => "Payload Too Large",
-        429 => "Too Many Requests",
-        500 => "Internal Server Error",
-        501 => "Not Implemented",
-        503 => "Service Unavailable",
-        507 => "Insufficient Storage",
-        _ => "Unknown",
-    }
-}
 
 /// A running server.
 pub struct Running {
@@ -431,94 +275,13 @@ impl Shared {
         }
     }
 
-    fn receive(self: &Arc<Shared>, mut raw: tiny_http::Request) {
-        let under_way = UnderWay::begin();
-        let length = raw.body_length();
-        let chunked = length.is_none() && raw.headers().iter().any(|h| h.field.equiv("Transfer-Encoding"));
-        match length.unwrap_or(0) {
-            length if length > BODY_LIMIT => self.refuse_body(raw, length),
-            length if length > BUFFERED_BODY || chunked => self.read_body_aside(raw, under_way),
-            0 => self.dispatch(raw, &[], under_way),
-            length => {
-                let mut body = vec![0; length];
-                if raw.as_reader().read_exact(&mut body).is_ok() {
-                    self.dispatch(raw, &body, under_way);
-                }
-            }
-        }
-    }
-
-    /// Reads a longer body in a thread of its own, since it may come slowly or never.
-    fn read_body_aside(self: &Arc<Shared>, raw: tiny_http::Request, under_way: UnderWay) {
-        if !self.take_body_reader() {
-            // Dropping it would wait for the body.
-            return std::mem::forget(self.writers.watched(|| answer_too_large(raw)));
-        }
-        self.start_body_reader(move |shared| {
-            let mut raw = raw;
-            let mut body = Vec::new();
-            // One byte more than allowed tells a chunked body that is too long.
-            match raw.as_reader().take(BODY_LIMIT as u64 + 1).read_to_end(&mut body) {
-                Ok(_) if body.len() > BODY_LIMIT => drain(answer_too_large(raw)),
-                Ok(_) => shared.dispatch(raw, &body, under_way),
-                Err(error) => log::debug!("a body could not be read: {}", error.kind()),
-            }
-        });
-    }
-
-    /// Answers 413 at once, and then reads what is left of a body that may well come. tiny_http allocates the declared
-    /// length and waits for all of it when such a request is dropped, so the reader of a longer one is leaked: that
-    /// costs a descriptor, and nginx never lets one through.
-    fn refuse_body(self: &Arc<Shared>, raw: tiny_http::Request, length: usize) {
-        log::warn!("refused a body of {length} bytes");
-        let stream = self.writers.watched(|| answer_too_large(raw));
-        if length > DRAINED_BODY || !self.take_body_reader() {
-            return std::mem::forget(stream);
-        }
-        self.start_body_reader(move |_| drain(stream));
-    }
-
-    fn take_body_reader(&self) -> bool {
-        let free = self.body_readers.fetch_add(1, Ordering::SeqCst) < BODY_READERS;
-        if !free {
-            self.body_readers.fetch_sub(1, Ordering::SeqCst);
-        }
-        free
-    }
-
-    /// Starts the thread that [`Shared::take_body_reader`] allowed.
-    fn start_body_reader(self: &Arc<Shared>, work: impl FnOnce(&Arc<Shared>) + Send + 'static) {
-        let shared = self.clone();
-        let started = std::thread::Builder::new().name("body".to_owned()).spawn(move || {
-            work(&shared);
-            shared.body_readers.fetch_sub(1, Ordering::SeqCst);
-        });
-        if let Err(error) = started {
-            self.body_readers.fetch_sub(1, Ordering::SeqCst);
-            log::error!("no thread to read a body: {error}");
-        }
-    }
-
     fn dispatch(self: &Arc<Shared>, raw: tiny_http::Request, body: &[u8], under_way: UnderWay) {
         let mut headers = Headers::default();
         raw.headers().iter().for_each(|h| headers.keep(h.field.as_str().as_str(), h.value.as_str()));
         let address = self.caller_address(raw.remote_addr().map(|a| a.ip()), &headers);
         let request = Request::new(raw.method().as_str(), raw.url(), headers, address, body);
         let log = self.live.log_requests.load(Ordering::Relaxed).then(|| format!("{} {}", raw.method(), request.path));
-        let id = REQUEST_ID.fetch_add(1, Ordering::Relaxed);
-        let head_only = request.head_only;
-        let responder = Responder {
-            raw,
-            id,
-            arrived: Instant::now(),
-            head_only,
-            log,
-            error: None,
-            route: metrics::OTHER,
-            lane: metrics::Lane::Fast,
-            under_way,
-            writers: self.writers.clone(),
-        };
+        let responder = Responder::new(raw, request.head_only, log, under_way, self.writers.clone());
         self.dispatcher.begin(request, responder);
     }
 
@@ -531,32 +294,6 @@ impl Shared {
             }
             Some(peer) => Some(peer),
         }
-    }
-}
-
-/// Answers 413 without reading the body, which only tiny_http's way to another protocol allows. That writes a head of its
-/// own: after its `Connection: upgrade` and `Upgrade` come all the headers that the answer has otherwise.
-fn answer_too_large(raw: tiny_http::Request) -> Box<dyn tiny_http::ReadWrite + Send> {
-    METRICS.refused_bodies.add(1);
-    let answer = ocs::body_too_large();
-    let head = head_and_body(&answer, true);
-    let headers = String::from_utf8_lossy(&head);
-    let headers = headers.split_once("\r\n").map_or("", |(_, headers)| headers.trim_end());
-    let status = tiny_http::StatusCode(answer.status);
-    let response = tiny_http::Response::new(status, Vec::new(), std::io::empty(), None, None);
-    // tiny_http writes the protocol's name as it is, line breaks included.
-    let mut stream = raw.upgrade(&format!("none\r\n{headers}"), response);
-    // The caller may be gone; there is nothing to be done about it.
-    let _ = stream.write_all(&answer.body).and_then(|()| stream.flush());
-    stream
-}
-
-/// Reads what is left of a body, and leaks the reader of one that does not end.
-fn drain(mut stream: Box<dyn tiny_http::ReadWrite + Send>) {
-    let most = DRAINED_BODY as u64;
-    let read = std::io::copy(&mut (&mut stream).take(most), &mut std::io::sink());
-    if read.is_ok_and(|length| length == most) {
-        std::mem::forget(stream);
     }
 }
 

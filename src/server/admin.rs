@@ -1,6 +1,8 @@
 //! The operators' listener: whether roomd is well, its counters, and the changes that commands ask for.
 
-use super::{Shared, Socket, answer_too_large, head_and_body};
+use super::bodies::answer_too_large;
+use super::responder::head_and_body;
+use super::{Shared, Socket};
 use crate::api::App;
 use crate::config::{Config, DEFAULT_ADMIN_SOCKET, Listen};
 use crate::dispatch::{Job, unix_time};

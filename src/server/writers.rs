@@ -39,7 +39,7 @@ pub struct Outgoing {
     /// The request's number.
     pub id: u64,
     /// The request counts as under way until this goes.
-    pub _under_way: super::UnderWay,
+    pub _under_way: super::responder::UnderWay,
 }
 
 impl Outgoing {
