@@ -62,9 +62,9 @@ pub struct Server {
     pub trusted_proxies: Vec<IpAddr>,
     /// Threads that answer from the store, 1 to 64. Two to four are the fastest.
     pub workers: usize,
-    /// Threads that ask Nextcloud and hash passwords, 1 to 64.
+    /// Threads that ask Nextcloud, 1 to 64. Passwords are hashed by others.
     pub slow_workers: usize,
-    /// Requests that may wait for a slow worker before the next gets 503, 1 to 10000.
+    /// Requests that may wait for Nextcloud, and as many for a password to be hashed, before the next gets 503, 1 to 10000.
     pub slow_queue: usize,
     /// Where operators are served: health, metrics, and the commands that change things. `None` for nowhere.
     #[serde(deserialize_with = "address_or_nothing")]
