@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use support::Message::{Null, Text};
 use support::nextcloud::{Behaviour, FakeNextcloud, Version};
+use support::tls::TlsFront;
 use support::{Answer, PATIENCE, Person, Request, Server, eventually};
 
 const WHOAMI: &str = "/ocs/v2.php/cloud/user";
@@ -234,6 +235,30 @@ fn a_nextcloud_that_is_down_stops_nobody_who_is_known() {
     assert_eq!(server.guest().sees(&room)["type"], 3);
     is_unavailable(&alice.post("/room", &[("roomType", "1"), ("invite", "bob")]));
     assert_eq!(alice.lists().len(), 1);
+}
+
+#[test]
+fn credentials_go_to_nobody_with_a_wrong_certificate() {
+    let nextcloud = FakeNextcloud::start();
+    let Some(front) = TlsFront::start("localhost", &nextcloud.url()) else { return };
+    let Some(elsewhere) = TlsFront::start("other.test", &nextcloud.url()) else { return };
+    let at = |front: &TlsFront, keys: &str| {
+        let url = format!("https://localhost:{}", front.port);
+        Server::with_only(&nextcloud.section().replace(&nextcloud.url(), &url).replacen(
+            '\n',
+            &format!("\n{keys}\n"),
+            1,
+        ))
+    };
+    let believing = |front: &TlsFront| format!("ca_file = {:?}", front.authority());
+
+    let server = at(&front, &believing(&front));
+    assert!(login(&server, "alice").lists().is_empty(), "the right name, and an authority that is believed");
+    let before = nextcloud.all_requests();
+    for server in [at(&elsewhere, &believing(&elsewhere)), at(&front, ""), at(&front, &believing(&elsewhere))] {
+        is_unavailable(&login(&server, "alice").get("/room"));
+    }
+    assert_eq!(nextcloud.all_requests(), before);
 }
 
 #[test]

@@ -8,12 +8,13 @@
 mod support;
 
 use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, RwLock};
+use support::Person;
 use support::nextcloud::FakeNextcloud;
-use support::{Person, eventually};
+use support::tls::TlsFront;
 
 /// The size above which somebody has to ask why.
 const LARGEST: u64 = 8_000_000;
@@ -115,12 +116,10 @@ fn it_serves_in_an_empty_root_folder() {
 #[test]
 fn it_finds_a_nextcloud_by_name_and_believes_its_private_authority() {
     let Some((binary, mut world)) = binary().zip(World::new("tls")) else { return };
-    if !Path::new("/usr/sbin/nginx").exists() || Command::new("openssl").arg("version").output().is_err() {
-        eprintln!("SKIPPED: nginx and openssl make the TLS server of this test, and one is not installed");
-        return;
-    }
     let nextcloud = FakeNextcloud::start();
-    let port = serve_tls(&mut world, "cloud.test", &nextcloud.url());
+    let Some(front) = TlsFront::start("cloud.test", &nextcloud.url()) else { return };
+    let port = front.port;
+    std::fs::copy(front.authority(), world.root.join("etc/ca.pem")).unwrap();
     world.write("etc/hosts", "127.0.0.1 cloud.test other.test\n");
     let config = |host: &str, rest: &str| {
         format!("{}{rest}", nextcloud.section().replace(&nextcloud.url(), &format!("https://{host}:{port}")))
@@ -140,44 +139,4 @@ fn it_finds_a_nextcloud_by_name_and_believes_its_private_authority() {
         alice(address).get("/room").has_status(503);
     }
     assert_eq!(nextcloud.all_requests(), before);
-}
-
-/// nginx with a certificate of a new authority, in front of `upstream`. The authority's own lies in `etc/ca.pem`.
-fn serve_tls(world: &mut World, host: &str, upstream: &str) -> u16 {
-    let place = world.root.join("tls");
-    std::fs::create_dir_all(&place).unwrap();
-    let script = format!(
-        "set -e; cd {place}; \
-         openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=Private \
-           -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign; \
-         openssl req -newkey rsa:2048 -nodes -keyout key.pem -out request.pem -subj /CN={host}; \
-         printf 'subjectAltName=DNS:{host}\\nbasicConstraints=CA:FALSE\\n' > extensions; \
-         openssl x509 -req -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile extensions -out cert.pem; \
-         cp ca.pem ../etc/ca.pem",
-        place = place.display()
-    );
-    let made = Command::new("sh").args(["-c", &script]).output().unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let folders = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(|name| format!("{name}_temp_path {name}; "));
-    let config = format!(
-        "daemon off; user root root; pid nginx.pid; error_log error.log; events {{ }} http {{ access_log off; {} server {{ \
-         listen {address} ssl; ssl_certificate cert.pem; ssl_certificate_key key.pem; location / {{ proxy_pass {upstream}; }} \
-         }} }}\n",
-        folders.concat()
-    );
-    std::fs::write(place.join("nginx.conf"), config).unwrap();
-    let nginx = Command::new("/usr/sbin/nginx")
-        .arg("-p")
-        .arg(&place)
-        .arg("-c")
-        .arg(place.join("nginx.conf"))
-        .arg("-e")
-        .arg(place.join("error.log"))
-        .stderr(Stdio::null())
-        .spawn();
-    world.children.push(nginx.unwrap());
-    // It writes this once it listens; the port alone may be somebody else's by now.
-    eventually("nginx listens", || place.join("nginx.pid").exists() && TcpStream::connect(address).is_ok());
-    address.port()
 }

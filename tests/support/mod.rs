@@ -12,6 +12,7 @@ pub mod nextcloud;
 pub mod nginx;
 mod people;
 mod server;
+pub mod tls;
 
 pub use answer::{Answer, Message};
 pub use cast::Cast;
