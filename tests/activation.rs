@@ -5,48 +5,74 @@ mod support;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-struct Folder(PathBuf);
+/// The only account, whose login [`ask`] sends.
+const ACCOUNT: &str = "[[users]]\nid = \"alice\"\npassword = \"alice\"\n";
 
-impl Folder {
-    fn new(name: &str) -> Folder {
+/// A socket that systemd holds, and the folder of the servers that get it.
+struct SocketUnit {
+    folder: PathBuf,
+    path: PathBuf,
+    listener: UnixListener,
+}
+
+impl SocketUnit {
+    fn new(name: &str, config: &str) -> SocketUnit {
         let folder = std::env::temp_dir().join(format!("roomd-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        Folder(folder)
+        std::fs::write(folder.join("roomd.toml"), config).unwrap();
+        let path = folder.join("roomd.sock");
+        SocketUnit { listener: UnixListener::bind(&path).unwrap(), path, folder }
+    }
+
+    fn connect(&self) -> UnixStream {
+        UnixStream::connect(&self.path).unwrap()
+    }
+
+    /// Starts the server as systemd does, with the listener as descriptor 3, and waits until it listens.
+    fn start(&self) -> Started {
+        let input: OwnedFd = self.listener.try_clone().unwrap().into();
+        let mut server = Command::new("sh")
+            .args(["-c", r#"exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec "$@""#, "sh"])
+            .args([env!("CARGO_BIN_EXE_roomd"), "serve", "--listen", "unix:/nonexistent/socket", "--config"])
+            .arg(self.folder.join("roomd.toml"))
+            .arg("--data")
+            .arg(self.folder.join("data"))
+            .stdin(input)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(server.stderr.take().unwrap()).lines();
+        let started = Started(server);
+        assert!(log.any(|line| line.is_ok_and(|line| line.contains("listening on"))), "it listens");
+        // Nobody else reads it, and a full pipe would stop the server.
+        std::thread::spawn(move || log.for_each(drop));
+        started
     }
 }
 
-impl Drop for Folder {
+impl Drop for SocketUnit {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 
-/// Starts the server as systemd does, with the listener as descriptor 3, and waits until it listens.
-fn start_with(listener: &UnixListener, folder: &Path) -> Child {
-    let input: OwnedFd = listener.try_clone().unwrap().into();
-    let mut server = Command::new("sh")
-        .args(["-c", r#"exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec "$@""#, "sh"])
-        .args([env!("CARGO_BIN_EXE_roomd"), "serve", "--listen", "unix:/nonexistent/socket", "--config"])
-        .arg(folder.join("roomd.toml"))
-        .arg("--data")
-        .arg(folder.join("data"))
-        .stdin(input)
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut log = BufReader::new(server.stderr.take().unwrap()).lines();
-    assert!(log.any(|line| line.is_ok_and(|line| line.contains("listening on"))), "it listens");
-    // Nobody else reads it, and a full pipe would stop the server.
-    std::thread::spawn(move || log.for_each(drop));
-    server
+/// A server, which does not outlive a test that fails.
+struct Started(Child);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
-fn stop(mut server: Child) {
+fn stop(mut server: Started) {
+    let server = &mut server.0;
     let asked = Command::new("sh").args(["-c", &format!("kill -TERM {}", server.id())]).status().unwrap();
     assert!(asked.success());
     support::eventually("the server ends", || server.try_wait().unwrap().is_some());
@@ -66,19 +92,16 @@ fn ask(stream: &mut UnixStream) -> String {
 
 #[test]
 fn a_passed_socket_is_served_and_outlives_the_server() {
-    let folder = Folder::new("activation");
-    std::fs::write(folder.0.join("roomd.toml"), "[[users]]\nid = \"alice\"\npassword = \"alice\"\n").unwrap();
-    let path = folder.0.join("roomd.sock");
-    let listener = UnixListener::bind(&path).unwrap();
-    let server = start_with(&listener, &folder.0);
-    let answer = ask(&mut UnixStream::connect(&path).unwrap());
+    let socket = SocketUnit::new("activation", ACCOUNT);
+    let server = socket.start();
+    let answer = ask(&mut socket.connect());
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     stop(server);
-    assert!(path.exists(), "the socket's file is still there");
+    assert!(socket.path.exists(), "the socket's file is still there");
 
     // Who calls while no server runs is answered by the next one.
-    let mut waiting = UnixStream::connect(&path).unwrap();
-    let server = start_with(&listener, &folder.0);
+    let mut waiting = socket.connect();
+    let server = socket.start();
     let answer = ask(&mut waiting);
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     stop(server);
@@ -86,14 +109,11 @@ fn a_passed_socket_is_served_and_outlives_the_server() {
 
 #[test]
 fn callers_who_wait_before_the_start_are_in_nobodys_way() {
-    let folder = Folder::new("early");
-    std::fs::write(folder.0.join("roomd.toml"), "[[users]]\nid = \"alice\"\npassword = \"alice\"\n").unwrap();
-    let path = folder.0.join("roomd.sock");
-    let listener = UnixListener::bind(&path).unwrap();
+    let socket = SocketUnit::new("early", ACCOUNT);
     // They hold their connections and say nothing.
-    let silent: Vec<_> = (0..40).map(|_| UnixStream::connect(&path).unwrap()).collect();
-    let mut waiting: Vec<_> = (0..8).map(|_| UnixStream::connect(&path).unwrap()).collect();
-    let server = start_with(&listener, &folder.0);
+    let silent: Vec<_> = (0..40).map(|_| socket.connect()).collect();
+    let mut waiting: Vec<_> = (0..8).map(|_| socket.connect()).collect();
+    let server = socket.start();
     for stream in &mut waiting {
         let answer = ask(stream);
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
@@ -105,18 +125,15 @@ fn callers_who_wait_before_the_start_are_in_nobodys_way() {
 
 #[test]
 fn a_restart_loses_no_request() {
-    let folder = Folder::new("restarts");
-    std::fs::write(folder.0.join("roomd.toml"), "[[users]]\nid = \"alice\"\npassword = \"alice\"\n").unwrap();
-    let path = folder.0.join("roomd.sock");
-    let listener = UnixListener::bind(&path).unwrap();
-    let mut server = start_with(&listener, &folder.0);
+    let socket = SocketUnit::new("restarts", ACCOUNT);
+    let mut server = socket.start();
     let over = AtomicBool::new(false);
     let server = std::thread::scope(|scope| {
         let clients: Vec<_> = (0..4)
             .map(|_| {
                 scope.spawn(|| {
                     while !over.load(Ordering::SeqCst) {
-                        let answer = ask(&mut UnixStream::connect(&path).unwrap());
+                        let answer = ask(&mut socket.connect());
                         assert!(answer.starts_with("HTTP/1.1 200"), "answered with {answer:?}");
                     }
                 })
@@ -125,7 +142,7 @@ fn a_restart_loses_no_request() {
         for _ in 0..5 {
             std::thread::sleep(Duration::from_millis(100));
             stop(server);
-            server = start_with(&listener, &folder.0);
+            server = socket.start();
         }
         over.store(true, Ordering::SeqCst);
         clients.into_iter().for_each(|client| client.join().unwrap());
@@ -136,14 +153,11 @@ fn a_restart_loses_no_request() {
 
 #[test]
 fn who_was_accepted_before_a_stop_is_answered() {
-    let folder = Folder::new("last");
-    std::fs::write(folder.0.join("roomd.toml"), "[[users]]\nid = \"alice\"\npassword = \"alice\"\n").unwrap();
-    let path = folder.0.join("roomd.sock");
-    let listener = UnixListener::bind(&path).unwrap();
-    let server = start_with(&listener, &folder.0);
-    let mut slow = UnixStream::connect(&path).unwrap();
+    let socket = SocketUnit::new("last", ACCOUNT);
+    let server = socket.start();
+    let mut slow = socket.connect();
     // Who comes later is accepted later.
-    ask(&mut UnixStream::connect(&path).unwrap());
+    ask(&mut socket.connect());
     let stopping = std::thread::spawn(move || stop(server));
     std::thread::sleep(Duration::from_millis(300));
     let answer = ask(&mut slow);
@@ -153,12 +167,9 @@ fn who_was_accepted_before_a_stop_is_answered() {
 
 #[test]
 fn the_shipped_configuration_starts_and_says_what_is_missing() {
-    let folder = Folder::new("unconfigured");
-    std::fs::write(folder.0.join("roomd.toml"), include_str!("../config/roomd.toml")).unwrap();
-    let path = folder.0.join("roomd.sock");
-    let listener = UnixListener::bind(&path).unwrap();
-    let server = start_with(&listener, &folder.0);
-    let answer = ask(&mut UnixStream::connect(&path).unwrap());
+    let socket = SocketUnit::new("unconfigured", include_str!("../config/roomd.toml"));
+    let server = socket.start();
+    let answer = ask(&mut socket.connect());
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
     assert!(answer.contains("must set nextcloud.url"), "{answer}");
     stop(server);
