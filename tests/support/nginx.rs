@@ -48,16 +48,12 @@ impl Front {
 
     fn with(server_part: &str) -> Option<Front> {
         static STARTED: AtomicUsize = AtomicUsize::new(0);
-        let program = ["/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/bin/nginx"];
-        let Some(program) = program.into_iter().find(|path| Path::new(path).exists()) else {
-            eprintln!("SKIPPED: nginx is not installed");
-            return None;
-        };
+        let program = program()?;
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("roomd-nginx-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let nextcloud = FakeNextcloud::start();
-        let (nginx, address) = start_nginx(program, &folder, server_part, &nextcloud.url());
+        let (nginx, address) = start_behind(program, &folder, server_part, &nextcloud.url());
         Some(Front { folder, nextcloud, nginx, roomd: None, address })
     }
 
@@ -140,23 +136,44 @@ impl Drop for Front {
 }
 
 /// Starts nginx on a free port. Only the places of socket and logs differ from what is shipped.
-fn start_nginx(program: &str, folder: &Path, server_part: &str, nextcloud: &str) -> (Child, SocketAddr) {
+fn start_behind(program: &str, folder: &Path, server_part: &str, nextcloud: &str) -> (Child, SocketAddr) {
     let place = folder.display().to_string();
     let shipped =
         server_part.replace("/run/roomd/", &format!("{place}/")).replace("/var/log/nginx/", &format!("{place}/"));
     let names_the_socket = shipped.contains(&format!("unix:{place}/roomd.sock"));
     assert!(names_the_socket || shipped.is_empty(), "the snippet names the socket");
+    // The rest of Nextcloud's own configuration, as far as it matters: one location for PHP, one for the rest.
+    serve(program, folder, |address| {
+        format!(
+            "{HTTP_PART}\n server {{\n    listen {address};\n{shipped}\n    \
+             location ~ \\.php(?:$|/) {{ proxy_pass {nextcloud}$request_uri; }}\n    \
+             location / {{ proxy_pass {nextcloud}; }}\n}}"
+        )
+    })
+}
+
+/// Where nginx is. `None`, with the reason on the test's output, where it is not installed.
+pub fn program() -> Option<&'static str> {
+    let known = ["/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/bin/nginx"];
+    let found = known.into_iter().find(|path| Path::new(path).exists());
+    if found.is_none() {
+        eprintln!("SKIPPED: nginx is not installed");
+    }
+    found
+}
+
+/// Starts nginx on a free port, with all its files in `folder` and with `http` in its block of that name.
+pub fn serve(program: &str, folder: &Path, http: impl Fn(SocketAddr) -> String) -> (Child, SocketAddr) {
+    let place = folder.display().to_string();
     for _ in 0..5 {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|name| format!("    {name}_temp_path {place}/{name};\n"))
             .concat();
-        // The rest of Nextcloud's own configuration, as far as it matters: one location for PHP, one for the rest.
         let config = format!(
             "daemon off;\nuser root root;\npid {place}/nginx.pid;\nerror_log {place}/error.log;\nworker_processes 2;\n\
-             events {{ worker_connections 2048; }}\nhttp {{\n{temporary}    access_log {place}/access.log;\n{HTTP_PART}\n\
-             server {{\n    listen {address};\n{shipped}\n    location ~ \\.php(?:$|/) {{ proxy_pass {nextcloud}$request_uri; }}\n    \
-             location / {{ proxy_pass {nextcloud}; }}\n}}\n}}\n"
+             events {{ worker_connections 2048; }}\nhttp {{\n{temporary}    access_log {place}/access.log;\n{http}\n}}\n",
+            http = http(address)
         );
         std::fs::write(folder.join("nginx.conf"), config).unwrap();
         let mut nginx = Command::new(program)

@@ -1,9 +1,8 @@
 //! A TLS server in front of a stand-in Nextcloud: nginx with a certificate of a private authority.
 
-use super::eventually;
-use std::net::{TcpListener, TcpStream};
+use super::nginx;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub struct TlsFront {
@@ -15,8 +14,9 @@ pub struct TlsFront {
 impl TlsFront {
     /// With a certificate for `host`. `None`, with the reason on the test's output, where a program is missing.
     pub fn start(host: &str, upstream: &str) -> Option<TlsFront> {
-        if !Path::new("/usr/sbin/nginx").exists() || Command::new("openssl").arg("version").output().is_err() {
-            eprintln!("SKIPPED: nginx and openssl make the TLS server of this test, and one is not installed");
+        let program = nginx::program()?;
+        if Command::new("openssl").arg("version").output().is_err() {
+            eprintln!("SKIPPED: openssl makes the certificates of this test, and is not installed");
             return None;
         }
         static STARTED: AtomicUsize = AtomicUsize::new(0);
@@ -24,28 +24,14 @@ impl TlsFront {
         let folder = std::env::temp_dir().join(format!("roomd-tls-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         make_certificate(&folder, host);
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
-        let temporary = temporary.map(|name| format!("{name}_temp_path {name}; ")).concat();
-        let config = format!(
-            "daemon off; user root root; pid nginx.pid; error_log error.log; events {{ }} http {{ access_log off; {temporary} server {{ \
-             listen {address} ssl; ssl_certificate cert.pem; ssl_certificate_key key.pem; \
-             location / {{ proxy_pass {upstream}; }} }} }}\n"
-        );
-        std::fs::write(folder.join("nginx.conf"), config).unwrap();
-        let nginx = Command::new("/usr/sbin/nginx")
-            .arg("-p")
-            .arg(&folder)
-            .arg("-c")
-            .arg(folder.join("nginx.conf"))
-            .arg("-e")
-            .arg(folder.join("error.log"))
-            .stderr(Stdio::null())
-            .spawn();
-        let front = TlsFront { nginx: nginx.unwrap(), port: address.port(), folder };
-        // It writes this once it listens; the port alone may be somebody else's by now.
-        eventually("nginx listens", || front.folder.join("nginx.pid").exists() && TcpStream::connect(address).is_ok());
-        Some(front)
+        let (nginx, address) = nginx::serve(program, &folder, |address| {
+            let place = folder.display();
+            format!(
+                "server {{ listen {address} ssl; ssl_certificate {place}/cert.pem; ssl_certificate_key {place}/key.pem; \
+                 location / {{ proxy_pass {upstream}; }} }}"
+            )
+        });
+        Some(TlsFront { nginx, port: address.port(), folder })
     }
 
     /// The authority's own certificate.
