@@ -68,7 +68,9 @@ impl Front {
         let log = std::fs::File::create(self.folder.join("roomd.log")).unwrap();
         let server = self.command(&["serve"]).stderr(log).spawn();
         self.roomd = Some(server.unwrap());
-        eventually("roomd listens", || UnixStream::connect(self.socket()).is_ok());
+        // The operators' socket is made last.
+        let sockets = [self.socket(), self.socket().with_file_name("admin.sock")];
+        eventually("roomd listens", || sockets.iter().all(|socket| UnixStream::connect(socket).is_ok()));
     }
 
     /// Ends roomd without a warning.
