@@ -252,7 +252,7 @@ fn run_batch(shared: &Shared, batch: &mut [Box<dyn Job>]) -> Result<Effects> {
         effects.committed = anything;
         if anything {
             transaction.commit()?;
-            shared.forget_state()?;
+            shared.renew_state(database)?;
         }
         return Ok(effects);
     }

@@ -66,7 +66,7 @@ pub struct Shared {
     path: PathBuf,
     cache_bytes: usize,
     /// The state after the latest commit, for all readers: beginning a transaction takes system calls, and opening a
-    /// table a microsecond. `None` until somebody reads.
+    /// table a microsecond. `None` until somebody reads or writes.
     latest: RwLock<Option<Arc<State>>>,
     names: Names,
     presence: Arc<Presence>,

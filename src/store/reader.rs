@@ -61,9 +61,8 @@ impl<'s> Reader<'s> {
 }
 
 impl Shared {
-    /// The state after the latest commit. Whoever asks first begins the transaction that all share until the next.
+    /// The state after the latest commit.
     pub(super) fn latest_state(&self, database: &Database) -> Result<Arc<State>> {
-        let poisoned = || Error::internal("the lock of the latest state is poisoned");
         if let Some(state) = &*self.latest.read().map_err(|_| poisoned())? {
             return Ok(state.clone());
         }
@@ -75,11 +74,28 @@ impl Shared {
         }
     }
 
-    /// Lets the next reader see what has just been committed.
+    /// Shows readers what has just been committed. The committing thread begins their transaction, outside the lock:
+    /// while a reader did, one that lost its CPU there kept all others waiting.
+    pub(super) fn renew_state(&self, database: &Database) -> Result<()> {
+        // Where it cannot be begun, the next reader tries, and is told why not.
+        let state = database.begin_read().ok().map(|transaction| Arc::new(State::new(transaction)));
+        self.replace_state(state)
+    }
+
+    /// Gives up the readers' transaction, so that the database can be closed.
     pub(super) fn forget_state(&self) -> Result<()> {
-        *self.latest.write().map_err(|_| Error::internal("the lock of the latest state is poisoned"))? = None;
+        self.replace_state(None)
+    }
+
+    fn replace_state(&self, state: Option<Arc<State>>) -> Result<()> {
+        // The old one ends after the lock is released.
+        let _old = std::mem::replace(&mut *self.latest.write().map_err(|_| poisoned())?, state);
         Ok(())
     }
+}
+
+fn poisoned() -> Error {
+    Error::internal("the lock of the latest state is poisoned")
 }
 
 impl Snapshot for Reader<'_> {
