@@ -24,7 +24,6 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Conversations that one commit seeds.
@@ -96,11 +95,12 @@ fn main() {
         );
     }
     for scenario in arguments.scenario.split(',') {
-        let result = run(&arguments, &server, scenario, &tokens);
-        if arguments.json {
-            println!("{}", result.json(&server));
-        } else {
-            println!("{}", result.line(&server));
+        for result in run(&arguments, &server, scenario, &tokens) {
+            if arguments.json {
+                println!("{}", result.json(&server));
+            } else {
+                println!("{}", result.line(&server));
+            }
         }
     }
     drop(server);
@@ -252,7 +252,8 @@ struct Outcome {
     /// Milliseconds, ascending.
     times: Vec<f64>,
     errors: usize,
-    cpu: f64,
+    /// Microseconds of the server's CPU a request, over everything that was asked at the time.
+    cpu_per_request: f64,
 }
 
 impl Outcome {
@@ -262,10 +263,6 @@ impl Outcome {
 
     fn percentile(&self, percent: usize) -> f64 {
         self.times.get(self.times.len() * percent / 100).copied().unwrap_or(f64::NAN)
-    }
-
-    fn cpu_per_request(&self) -> f64 {
-        self.cpu * 1e6 / self.times.len() as f64
     }
 
     fn line(&self, server: &Server) -> String {
@@ -278,7 +275,7 @@ impl Outcome {
             self.percentile(90),
             self.percentile(99),
             self.errors,
-            self.cpu_per_request(),
+            self.cpu_per_request,
             server.rss_mib()
         )
     }
@@ -287,51 +284,50 @@ impl Outcome {
         json!({
             "scenario": self.scenario, "clients": self.clients, "requests_per_second": self.rate(),
             "p50_ms": self.percentile(50), "p90_ms": self.percentile(90), "p99_ms": self.percentile(99),
-            "errors": self.errors, "server_cpu_us_per_request": self.cpu_per_request(),
+            "errors": self.errors, "server_cpu_us_per_request": self.cpu_per_request,
             "server_rss_mib": server.rss_mib(), "started_in_ms": server.started_in.as_secs_f64() * 1e3,
         })
         .to_string()
     }
 }
 
-fn run(arguments: &Arguments, server: &Server, scenario: &str, logins: &[(String, String)]) -> Outcome {
+/// Runs a scenario, and the one beside it.
+fn run(arguments: &Arguments, server: &Server, scenario: &str, logins: &[(String, String)]) -> Vec<Outcome> {
     // Everybody logs in before the clock runs.
     let mut client = Client::new(server, arguments.close);
     for (user, token) in logins {
         client.ask(&request("show", user, token, 0, arguments.close));
     }
-    let over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        if let Some((beside, clients)) = arguments.beside.as_deref().and_then(|b| b.split_once(':')) {
-            let clients = clients.parse().expect("--beside takes scenario:clients");
-            let over = &over;
-            scope.spawn(move || {
-                while !over.load(Ordering::SeqCst) {
-                    drive(server, beside, clients, Duration::from_millis(200), arguments, logins);
-                }
-            });
-        }
-        let (cpu, started) = (server.cpu(), Instant::now());
-        let (mut times, errors) =
-            drive(server, scenario, arguments.clients, Duration::from_secs_f64(arguments.seconds), arguments, logins);
-        let seconds = started.elapsed().as_secs_f64();
-        let cpu = server.cpu() - cpu;
-        over.store(true, Ordering::SeqCst);
+    let mut scenarios = vec![(scenario, arguments.clients)];
+    if let Some((beside, clients)) = arguments.beside.as_deref().and_then(|b| b.split_once(':')) {
+        scenarios.push((beside, clients.parse().expect("--beside takes scenario:clients")));
+    }
+    let (cpu, started) = (server.cpu(), Instant::now());
+    let until = started + Duration::from_secs_f64(arguments.seconds);
+    let driven: Vec<_> = std::thread::scope(|scope| {
+        let drive = |(name, clients)| scope.spawn(move || drive(server, name, clients, until, arguments, logins));
+        let threads: Vec<_> = scenarios.iter().copied().map(drive).collect();
+        threads.into_iter().map(|thread| thread.join().expect("a scenario does not panic")).collect()
+    });
+    let seconds = started.elapsed().as_secs_f64();
+    let requests: usize = driven.iter().map(|(times, _)| times.len()).sum();
+    let cpu_per_request = (server.cpu() - cpu) * 1e6 / requests as f64;
+    let outcome = |((name, clients), (mut times, errors)): ((&str, usize), (Vec<f64>, usize))| {
         times.sort_by(f64::total_cmp);
-        Outcome { scenario: scenario.to_owned(), clients: arguments.clients, seconds, times, errors, cpu }
-    })
+        Outcome { scenario: name.to_owned(), clients, seconds, times, errors, cpu_per_request }
+    };
+    scenarios.into_iter().zip(driven).map(outcome).collect()
 }
 
-/// Lets clients ask for a while, each at least once; their times in milliseconds and the number of errors.
+/// Lets clients ask until then, each at least once; their times in milliseconds and the number of errors.
 fn drive(
     server: &Server,
     scenario: &str,
     clients: usize,
-    time: Duration,
+    until: Instant,
     arguments: &Arguments,
     logins: &[(String, String)],
 ) -> (Vec<f64>, usize) {
-    let until = Instant::now() + time;
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..clients)
             .map(|n| {
