@@ -60,7 +60,8 @@ pub struct Server {
     pub socket_group: String,
     /// Peers whose `X-Forwarded-For` is believed; the unix socket always is.
     pub trusted_proxies: Vec<IpAddr>,
-    /// Threads that answer from the store, 1 to 64. Two to four are the fastest.
+    /// Threads that answer from the store, 1 to 64. Fewer keep the slowest reads beside many changes short, more answer a few
+    /// per cent more of them.
     pub workers: usize,
     /// Threads that ask Nextcloud, 1 to 64. Passwords are hashed by others.
     pub slow_workers: usize,
