@@ -44,10 +44,10 @@ impl Drop for Seeded {
 }
 
 fn make_room(t: &mut Writer<'_>, n: usize) -> roomd::error::Result<()> {
-    let mut room = t.new_room(RoomType::Group, format!("Conversation {n}"))?;
+    let mut room = t.new_room(RoomType::Group, format!("Conversation {n}").into())?;
     for person in 0..SIZE.1 {
         let id = UserId::new(format!("user{person}"));
-        let account = Account { display_name: format!("Person {person}"), id: id.clone() };
+        let account = Account { display_name: format!("Person {person}").into(), id: id.clone() };
         roomd::api::remember(t, &[account], 1)?;
         t.add_user(&mut room, &id, ParticipantType::User)?;
     }

@@ -139,10 +139,10 @@ fn seed(arguments: &Arguments, data: &Path) {
                 for n in next..last {
                     let people: Vec<Account> = (0..members)
                         .map(|m| format!("user{}", n / per_user * members + m))
-                        .map(|id| Account { display_name: format!("Person {id}"), id: UserId::new(id) })
+                        .map(|id| Account { display_name: format!("Person {id}").into(), id: UserId::new(id) })
                         .collect();
                     remember(t, &people, 1)?;
-                    let mut room = t.new_room(RoomType::Group, format!("Conversation {n}"))?;
+                    let mut room = t.new_room(RoomType::Group, format!("Conversation {n}").into())?;
                     for (m, person) in people.iter().enumerate() {
                         let kind = if m == 0 { ParticipantType::Owner } else { ParticipantType::User };
                         t.add_user(&mut room, &person.id, kind)?;

@@ -107,9 +107,10 @@ impl Dispatcher {
 
     /// Takes a request that has just been read. Never blocks on anything but the store.
     pub fn begin(self: &Arc<Self>, request: Request, mut responder: Responder) {
-        let (version, path) = routes::entry(&request.path);
+        let path = routes::collapse_slashes(&request.path);
+        let (version, path) = routes::entry(&path);
         let Some(path) = path else { return self.begin_outside_the_api(&request, responder) };
-        let found = match routes::find(request.method, &path) {
+        let found = match routes::find(request.method, path) {
             Ok(found) => found,
             Err(error) => return responder.send(ocs::failure(version, &request, &error)),
         };
@@ -262,7 +263,7 @@ impl Dispatcher {
         if current {
             return;
         }
-        let kept = self.app.store.write(move |t| t.put_profile(&account.id, &account.display_name, now));
+        let kept = self.app.store.write(move |t| t.put_profile(&account.id, account.display_name.clone(), now));
         if let Err(error) = kept {
             log::warn!("a display name could not be stored: {error}");
         }
@@ -423,7 +424,7 @@ impl Job {
             }
         };
         if let Some(caller) = &self.caller {
-            let cookies = caller.set_cookies.iter().map(|cookie| ("Set-Cookie", cookie.reveal().to_owned()));
+            let cookies = caller.set_cookies.iter().map(|cookie| ("Set-Cookie", cookie.reveal().into()));
             answer.headers.extend(cookies);
         }
         (responder, answer)

@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::nextcloud::directory::{Asker, Credentials};
 use crate::secret::Secret;
 use serde_json::Value;
+use smol_str::SmolStr;
 use std::net::IpAddr;
 
 /// Longest body that is read, bytes. Chat messages fit.
@@ -55,19 +56,19 @@ pub struct Headers {
     /// `requesttoken`
     pub request_token: Option<Secret>,
     /// `OCS-APIRequest`
-    pub ocs_api_request: Option<String>,
+    pub ocs_api_request: Option<SmolStr>,
     /// `Accept`
-    pub accept: Option<String>,
+    pub accept: Option<SmolStr>,
     /// `Content-Type`
-    pub content_type: Option<String>,
+    pub content_type: Option<SmolStr>,
     /// `User-Agent`
-    pub user_agent: Option<String>,
+    pub user_agent: Option<SmolStr>,
     /// `X-Forwarded-For`
-    pub forwarded_for: Option<String>,
+    pub forwarded_for: Option<SmolStr>,
     /// `X-Real-IP`
-    pub real_ip: Option<String>,
+    pub real_ip: Option<SmolStr>,
     /// `X-Forwarded-Proto`
-    pub forwarded_proto: Option<String>,
+    pub forwarded_proto: Option<SmolStr>,
 }
 
 impl Headers {
@@ -76,8 +77,8 @@ impl Headers {
         let secret = |slot: &mut Option<Secret>| {
             slot.get_or_insert_with(|| Secret::new(value));
         };
-        let text = |slot: &mut Option<String>| {
-            slot.get_or_insert_with(|| value.to_owned());
+        let text = |slot: &mut Option<SmolStr>| {
+            slot.get_or_insert_with(|| value.into());
         };
         match () {
             () if name.eq_ignore_ascii_case("authorization") => secret(&mut self.authorization),

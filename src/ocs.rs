@@ -11,6 +11,7 @@ use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
 use serde::Serialize;
 use serde::ser::SerializeSeq;
 use serde_json::Value;
+use smol_str::SmolStr;
 
 /// Talk's answer to everything that it cannot make sense of.
 const INVALID_QUERY: &str = "Invalid query, please check the syntax. API specifications are here: \
@@ -50,11 +51,13 @@ impl Format {
         }
         let accept = request.headers.accept.as_deref().unwrap_or("");
         for item in accept.split(',') {
-            let media = item.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
-            match media.strip_prefix("application/").unwrap_or(&media) {
-                "json" => return Format::Json,
-                "xml" => return Format::Xml,
-                _ => {}
+            let media = item.split(';').next().unwrap_or("").trim();
+            let is = |names: [&str; 2]| names.iter().any(|name| media.eq_ignore_ascii_case(name));
+            if is(["application/json", "json"]) {
+                return Format::Json;
+            }
+            if is(["application/xml", "xml"]) {
+                return Format::Xml;
             }
         }
         Format::Xml
@@ -78,14 +81,14 @@ pub struct Answer {
     /// Value of `Content-Type`; `None` for an answer without a body.
     pub content_type: Option<&'static str>,
     /// Further headers. Values never come from a caller.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(&'static str, SmolStr)>,
     /// The body.
     pub body: Vec<u8>,
 }
 
 impl Answer {
     /// The same answer with one more header.
-    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Answer {
+    pub fn with(mut self, name: &'static str, value: impl Into<SmolStr>) -> Answer {
         self.headers.push((name, value.into()));
         self
     }

@@ -225,7 +225,7 @@ fn add(t: &mut Writer<'_>, room: &mut Room, users: &[String], now: i64) -> Resul
     for id in users {
         let id = UserId::new(id.as_str());
         if !accounts.iter().any(|account| account.id == id) {
-            let display_name = t.profile(&id)?.display_name.clone();
+            let display_name = t.profile(&id)?.display_name;
             accounts.push(Account { id, display_name });
         }
     }

@@ -8,6 +8,7 @@ use crate::http::Method;
 use crate::ocs::Version;
 use crate::talk::permission::{Gate, Role};
 use crate::talk::token::Token;
+use std::borrow::Cow;
 
 /// What answers a request.
 pub type Handler = fn(&Context) -> Result<Reply>;
@@ -102,25 +103,27 @@ pub struct Found {
 }
 
 /// Which entry script a path names, and the rest of it. `v2.php` is assumed where there is none.
-pub fn entry(path: &str) -> (Version, Option<String>) {
-    let path = collapse_slashes(path);
+pub fn entry(path: &str) -> (Version, Option<&str>) {
     for (script, version) in [("/ocs/v2.php", Version::V2), ("/ocs/v1.php", Version::V1)] {
         if let Some(rest) = path.strip_prefix(script) {
-            return (version, Some(rest.to_owned()));
+            return (version, Some(rest));
         }
     }
     (Version::V2, None)
 }
 
 /// Repeated slashes count as one (SPEC A.1).
-fn collapse_slashes(path: &str) -> String {
+pub fn collapse_slashes(path: &str) -> Cow<'_, str> {
+    if !path.contains("//") {
+        return Cow::Borrowed(path);
+    }
     let mut out = String::with_capacity(path.len());
     for c in path.chars() {
         if c != '/' || !out.ends_with('/') {
             out.push(c);
         }
     }
-    out
+    Cow::Owned(out)
 }
 
 /// Finds the route of a method and a path below the entry script. A known path with another method is
@@ -154,19 +157,13 @@ pub fn names() -> Vec<(&'static str, &'static str)> {
     ROUTES.iter().map(|route| (method(route), route.path)).collect()
 }
 
-/// Matches segment by segment; `Some(None)` is a match without a token.
+/// Compares a path with a route's; `Some(None)` is a match without a token.
 fn match_path(pattern: &str, path: &str) -> Option<Option<Token>> {
-    let mut token = None;
-    let mut segments = path.split('/');
-    for expected in pattern.split('/') {
-        let segment = segments.next()?;
-        if expected == "{token}" {
-            token = Some(Token::parse(segment).ok()?);
-        } else if expected != segment {
-            return None;
-        }
-    }
-    segments.next().is_none().then_some(token)
+    let Some((before, placeholder)) = pattern.split_once('{') else { return (path == pattern).then_some(None) };
+    let (_, after) = placeholder.split_once('}')?;
+    let rest = path.strip_prefix(before)?;
+    let (segment, rest) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    if rest == after { Token::parse(segment).ok().map(Some) } else { None }
 }
 
 #[cfg(test)]
@@ -207,8 +204,8 @@ mod tests {
 
     #[test]
     fn both_entry_scripts_are_known() {
-        assert_eq!(entry("//ocs///v1.php/x//y"), (Version::V1, Some("/x/y".to_owned())));
-        assert_eq!(entry("/ocs/v2.php/x"), (Version::V2, Some("/x".to_owned())));
+        assert_eq!(entry(&collapse_slashes("//ocs///v1.php/x//y")), (Version::V1, Some("/x/y")));
+        assert_eq!(entry("/ocs/v2.php/x"), (Version::V2, Some("/x")));
         assert_eq!(entry("/x"), (Version::V2, None));
     }
 }

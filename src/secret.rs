@@ -2,16 +2,17 @@
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use smol_str::SmolStr;
 use std::fmt;
 
 /// A password, token or cookie. Prints as `***`; equality is compared in constant time.
 #[derive(Clone, Default, Deserialize)]
 #[serde(transparent)]
-pub struct Secret(String);
+pub struct Secret(SmolStr);
 
 impl Secret {
     /// Wraps `text`.
-    pub fn new(text: impl Into<String>) -> Secret {
+    pub fn new(text: impl Into<SmolStr>) -> Secret {
         Secret(text.into())
     }
 

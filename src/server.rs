@@ -24,6 +24,7 @@ use crate::talk::view::Policy;
 use crate::{nextcloud, password, store, sweep};
 use responder::UnderWay;
 use sha1::{Digest, Sha1};
+use smol_str::SmolStr;
 use socket::{Inherited, Socket};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -189,7 +190,7 @@ fn open_descriptors() -> usize {
 }
 
 /// What clients compare to learn that the server's settings changed.
-fn talk_hash(config: &Config) -> String {
+fn talk_hash(config: &Config) -> SmolStr {
     let talk = &config.talk;
     let servers: Vec<&str> = talk.turn_servers.iter().map(|turn| turn.server.as_str()).collect();
     let settings = [

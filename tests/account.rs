@@ -159,7 +159,7 @@ fn id(text: &str) -> roomd::talk::participant::UserId {
 
 fn knows(clock: &Clock, ids: &[&'static str], now: i64) {
     for account in ids.iter().copied() {
-        clock.app.store.write(move |t| t.put_profile(&id(account), account, now)).unwrap();
+        clock.app.store.write(move |t| t.put_profile(&id(account), account.into(), now)).unwrap();
     }
 }
 

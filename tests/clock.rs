@@ -273,7 +273,7 @@ fn an_account_heard_of_by_a_clock_that_was_ahead_is_asked_about() {
         .store
         .write({
             let bob = bob.clone();
-            move |t| t.put_profile(&bob, "Bob", T + DAY)
+            move |t| t.put_profile(&bob, "Bob".into(), T + DAY)
         })
         .unwrap();
     assert_eq!(unheard(T), [bob]);

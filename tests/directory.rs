@@ -56,7 +56,7 @@ fn browser(user: &str) -> Asker {
 }
 
 fn account(id: &str, name: &str) -> Account {
-    Account { id: UserId::new(id), display_name: name.to_owned() }
+    Account { id: UserId::new(id), display_name: name.into() }
 }
 
 fn ids(accounts: &[Account]) -> Vec<&str> {

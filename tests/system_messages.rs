@@ -7,7 +7,7 @@ use roomd::talk::participant::{Actor, GuestId, UserId};
 use roomd::talk::room::{Room as Stored, RoomId, RoomType};
 use roomd::talk::token::Token;
 use serde_json::{Value, json};
-use std::sync::Arc;
+use smol_str::SmolStr;
 use support::{Cast, Person, Room, Server, display_name, guest_id};
 
 fn user(id: &str) -> Value {
@@ -217,11 +217,11 @@ fn ids_rise_from_message_to_message() {
 struct Ids;
 
 impl People for Ids {
-    fn profile(&self, id: &UserId) -> roomd::error::Result<Arc<Profile>> {
-        Ok(Arc::new(Profile::unknown(id)))
+    fn profile(&self, id: &UserId) -> roomd::error::Result<Profile> {
+        Ok(Profile::unknown(id))
     }
-    fn guest_name(&self, _: RoomId, _: GuestId) -> roomd::error::Result<String> {
-        Ok(String::new())
+    fn guest_name(&self, _: RoomId, _: GuestId) -> roomd::error::Result<SmolStr> {
+        Ok(SmolStr::default())
     }
 }
 

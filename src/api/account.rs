@@ -46,7 +46,7 @@ pub fn purge_if_gone(app: &App, user: &UserId, now: i64) -> Result<()> {
         // Also one that the service account may not see: it is asked about again in a day, after the others.
         Some(true) | None => app.store.write(move |t| {
             let profile = stored_profile(t, &user)?;
-            profile.map_or(Ok(()), |profile| t.put_profile(&user, &profile.display_name, now))
+            profile.map_or(Ok(()), |profile| t.put_profile(&user, profile.display_name, now))
         }),
     }
 }

@@ -8,12 +8,13 @@ use crate::store::commit::Writer;
 use crate::talk::message::{MessageId, People, System};
 use crate::talk::participant::{Actor, Member, ParticipantNo, ParticipantType, UserId};
 use crate::talk::room::{Room, RoomType, next_name};
+use smol_str::SmolStr;
 
 /// Makes a conversation with a checked name. Without an owner nobody is in it yet.
 pub fn create(
     t: &mut Writer<'_>,
     kind: RoomType,
-    name: String,
+    name: SmolStr,
     owner: Option<&UserId>,
     actor: &Actor,
     now: i64,

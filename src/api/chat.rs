@@ -355,7 +355,7 @@ pub fn suggest_mentions(ctx: &Context) -> Result<Reply> {
         for id in users {
             let profile = t.profile(&id)?;
             if profile.exists {
-                people.push((id, profile.display_name.clone()));
+                people.push((id, profile.display_name));
             }
         }
         let recent = messages::up_to(t, room.id, MessageId::MAX, RECENT_MESSAGES)?;

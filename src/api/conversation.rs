@@ -15,6 +15,7 @@ use crate::talk::room::{Room, RoomType, new_name, switch};
 use crate::talk::view::{self, Conversation, Viewer};
 use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
+use smol_str::SmolStr;
 use std::cell::{Cell, RefCell};
 
 /// The header that tells clients when the server's settings changed (SPEC C.1).
@@ -89,7 +90,7 @@ impl<S: Snapshot, I> OneByOne<'_, S, I> {
 
 /// Adds the header that tells clients when the server's settings changed; not to an answer that says nothing.
 fn hashed(ctx: &Context, answer: Answer) -> Answer {
-    if ctx.format == Format::Unsupported { answer } else { answer.with(TALK_HASH, &ctx.app.talk_hash) }
+    if ctx.format == Format::Unsupported { answer } else { answer.with(TALK_HASH, ctx.app.talk_hash.clone()) }
 }
 
 /// `GET /room/{token}`
@@ -213,11 +214,11 @@ pub fn create(ctx: &Context) -> Result<Reply> {
         RoomType::Group if invite.is_empty() => create_empty(ctx, RoomType::Group, &name),
         RoomType::Group if source == "circles" => {
             let circle = ctx.directory()?.circle(&ctx.caller.asker, &invite)?.ok_or(Error::NOT_FOUND)?;
-            create_with_people(ctx, circle.name, circle.members)
+            create_with_people(ctx, circle.name.into(), circle.members)
         }
         RoomType::Group => {
             let members = ctx.directory()?.group(&ctx.caller.asker, &invite)?.ok_or(Error::NOT_FOUND)?;
-            create_with_people(ctx, invite, members)
+            create_with_people(ctx, invite.into(), members)
         }
         RoomType::Public => create_empty(ctx, RoomType::Public, &name),
     }
@@ -238,7 +239,7 @@ fn create_one_to_one(ctx: &Context, invite: &str) -> Result<Reply> {
             let me = room.user(me).map(|p| p.no);
             return Ok(Reply::Now(one(ctx, t, Access { room, me })?));
         }
-        let mut room = t.new_room(RoomType::OneToOne, String::new())?;
+        let mut room = t.new_room(RoomType::OneToOne, SmolStr::default())?;
         t.pair_up(&room, me, &other.id)?;
         let owner = t.add_user(&mut room, me, ParticipantType::Owner)?;
         t.add_user(&mut room, &other.id, ParticipantType::Owner)?;
@@ -258,7 +259,7 @@ pub fn refill_one_to_one(t: &mut Writer<'_>, room: &mut Room) -> Result<bool> {
     if room.user(&absent).is_none() {
         t.add_user(room, &absent, ParticipantType::Owner)?;
     }
-    room.name.clear();
+    room.name = SmolStr::default();
     Ok(true)
 }
 
@@ -271,7 +272,7 @@ fn create_empty(ctx: &Context, kind: RoomType, name: &str) -> Result<Reply> {
     })
 }
 
-fn create_with_people(ctx: &Context, name: String, people: Vec<Account>) -> Result<Reply> {
+fn create_with_people(ctx: &Context, name: SmolStr, people: Vec<Account>) -> Result<Reply> {
     ctx.change(move |ctx, t| {
         let me = ctx.user()?;
         remember(t, &people, ctx.now)?;

@@ -32,6 +32,7 @@ use crate::talk::room::Room;
 use crate::talk::token::Token;
 use crate::talk::view::Policy;
 use serde::Serialize;
+use smol_str::SmolStr;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Instant;
@@ -51,7 +52,7 @@ pub struct App {
     /// Wakes the requests that wait for something.
     pub wake: Box<dyn Fn(Topic) + Send + Sync>,
     /// Changes when the version or a setting that clients care about does (SPEC C.1).
-    pub talk_hash: String,
+    pub talk_hash: SmolStr,
 }
 
 /// Where a request is being served.
@@ -237,7 +238,7 @@ impl Context {
         let me = self.user()?;
         if me.as_str() == id {
             // Nextcloud leaves the asker out of its suggestions; that the caller exists is known.
-            let name = self.read(|t| t.profile(me))?.display_name.clone();
+            let name = self.read(|t| t.profile(me))?.display_name;
             return Ok(Some(Account { id: me.clone(), display_name: name }));
         }
         let found = self.directory()?.account(&self.caller.asker, id)?;
@@ -273,7 +274,7 @@ pub fn remember(t: &mut Writer<'_>, accounts: &[Account], now: i64) -> Result<()
     for account in accounts {
         let known = crate::store::people::stored_profile(t, &account.id)?;
         if known.is_none_or(|p| p.display_name != account.display_name || !p.exists) {
-            t.put_profile(&account.id, &account.display_name, now)?;
+            t.put_profile(&account.id, account.display_name.clone(), now)?;
         }
     }
     Ok(())

@@ -133,7 +133,7 @@ pub fn leave_for_good(t: &mut Writer<'_>, room: &mut Room, user: &UserId, now: i
     let no = room.user(user).ok_or(Error::NOT_FOUND)?.no;
     take_out(t, room, no, now)?;
     if room.kind == RoomType::OneToOne {
-        room.name = user.to_string();
+        room.name = user.as_name();
     } else {
         post(t, room, &Actor::User(user.clone()), System::UserRemoved(user.clone()), now)?;
     }

@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::secret::Secret;
 use crate::talk::participant::UserId;
+use smol_str::SmolStr;
 use std::net::IpAddr;
 
 /// What a caller sent to prove who they are. roomd passes it on and forgets it.
@@ -31,7 +32,7 @@ pub struct Account {
     /// The id as Nextcloud spells it.
     pub id: UserId,
     /// The name that people see; the id where there is no other.
-    pub display_name: String,
+    pub display_name: SmolStr,
 }
 
 /// A login that was accepted.

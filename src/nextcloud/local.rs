@@ -214,7 +214,7 @@ mod tests {
     fn groups_list_their_members_by_id_and_may_be_empty() {
         let group = |id: &str| -> Option<Vec<String>> {
             let members = people().group(&asker(""), id).unwrap();
-            members.map(|members| members.iter().map(|account| account.display_name.clone()).collect())
+            members.map(|members| members.iter().map(|account| account.display_name.to_string()).collect())
         };
         assert_eq!(group("team").unwrap(), ["Bob B.", "alice"]);
         assert_eq!(group("empty").unwrap(), Vec::<String>::new());

@@ -249,7 +249,7 @@ fn service_refused(answer: &Answer) -> Error {
 /// An account; a missing or empty name becomes the id.
 fn account(id: String, name: Option<String>) -> Account {
     let display_name = name.filter(|name| !name.is_empty()).unwrap_or_else(|| id.clone());
-    Account { id: UserId::new(id), display_name }
+    Account { id: UserId::new(id), display_name: display_name.into() }
 }
 
 /// The account and groups of `/cloud/user`; `None` when there is no id in it.
@@ -315,7 +315,7 @@ mod tests {
     use serde_json::json;
 
     fn name(data: Value) -> String {
-        person(&data).unwrap().0.display_name
+        person(&data).unwrap().0.display_name.to_string()
     }
 
     #[test]

@@ -9,10 +9,11 @@ use crate::talk::participant::{GuestId, UserId};
 use crate::talk::room::RoomId;
 use foldhash::fast::RandomState;
 use redb::ReadableTable;
+use smol_str::SmolStr;
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::ops::RangeInclusive;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock};
 
 /// Most profiles that are kept in memory, over all shelves: a few MiB. Beyond it a shelf starts anew.
 const NAMES_IN_MEMORY: usize = 50_000;
@@ -25,7 +26,7 @@ pub struct Names {
     shelves: [Shelf; SHELVES],
 }
 
-type Shelf = RwLock<HashMap<UserId, Arc<Profile>, RandomState>>;
+type Shelf = RwLock<HashMap<UserId, Profile, RandomState>>;
 
 impl Default for Names {
     fn default() -> Names {
@@ -38,12 +39,12 @@ impl Names {
         &self.shelves[self.hasher.hash_one(id) as usize % SHELVES]
     }
 
-    fn get(&self, id: &UserId) -> Option<Arc<Profile>> {
+    fn get(&self, id: &UserId) -> Option<Profile> {
         self.shelf(id).read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
     /// Keeps what a reader found, unless a writer has put something newer there meanwhile.
-    fn remember(&self, id: &UserId, profile: Arc<Profile>) -> Arc<Profile> {
+    fn remember(&self, id: &UserId, profile: Profile) -> Profile {
         let mut names = self.shelf(id).write().unwrap_or_else(PoisonError::into_inner);
         if names.len() >= NAMES_IN_MEMORY / SHELVES {
             names.clear();
@@ -54,7 +55,7 @@ impl Names {
     /// Replaces a profile after it was committed.
     pub(super) fn put(&self, id: UserId, profile: Profile) {
         let mut names = self.shelf(&id).write().unwrap_or_else(PoisonError::into_inner);
-        names.insert(id, Arc::new(profile));
+        names.insert(id, profile);
     }
 }
 
@@ -64,19 +65,19 @@ pub fn stored_profile(t: &impl Snapshot, id: &UserId) -> Result<Option<Profile>>
 }
 
 impl<S: Snapshot> People for S {
-    fn profile(&self, id: &UserId) -> Result<Arc<Profile>> {
+    fn profile(&self, id: &UserId) -> Result<Profile> {
         if let Some(profile) = self.names().get(id) {
             return Ok(profile);
         }
         match stored_profile(self, id)? {
-            Some(profile) => Ok(self.names().remember(id, Arc::new(profile))),
-            None => Ok(Arc::new(Profile::unknown(id))),
+            Some(profile) => Ok(self.names().remember(id, profile)),
+            None => Ok(Profile::unknown(id)),
         }
     }
 
-    fn guest_name(&self, room: RoomId, id: GuestId) -> Result<String> {
+    fn guest_name(&self, room: RoomId, id: GuestId) -> Result<SmolStr> {
         let name = self.guest_names()?.get((room, id.bytes()))?;
-        Ok(name.map_or_else(String::new, |name| name.value().to_owned()))
+        Ok(name.map_or_else(SmolStr::default, |name| name.value().into()))
     }
 }
 
@@ -99,16 +100,16 @@ pub fn unheard_of(t: &impl Snapshot, lately: RangeInclusive<i64>, limit: usize) 
 
 impl Writer<'_> {
     /// Stores what Nextcloud said of an account that exists.
-    pub fn put_profile(&mut self, id: &UserId, display_name: &str, now: i64) -> Result<()> {
+    pub fn put_profile(&mut self, id: &UserId, display_name: SmolStr, now: i64) -> Result<()> {
         let deleted_at = stored_profile(self, id)?.and_then(|old| old.deleted_at);
-        let profile = Profile { display_name: display_name.to_owned(), seen: now, deleted_at, exists: true };
+        let profile = Profile { display_name, seen: now, deleted_at, exists: true };
         self.store_profile(id, profile)
     }
 
     /// Stores that an account is gone: what it wrote up to now is a deleted user's from now on (SPEC D.2).
     pub fn put_deleted(&mut self, id: &UserId, now: i64) -> Result<()> {
         let deleted_at = Some(messages::newest_id(self)?);
-        let profile = Profile { display_name: id.to_string(), seen: now, deleted_at, exists: false };
+        let profile = Profile { display_name: id.as_name(), seen: now, deleted_at, exists: false };
         self.store_profile(id, profile)
     }
 

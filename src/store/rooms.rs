@@ -9,6 +9,7 @@ use crate::talk::permission::{Identity, can_find};
 use crate::talk::room::{Room, RoomId, RoomType};
 use crate::talk::token::Token;
 use redb::ReadableTable;
+use smol_str::SmolStr;
 
 /// A conversation as one caller has it: found, and with the caller's place in it.
 #[derive(Debug, Clone)]
@@ -91,7 +92,7 @@ fn pair<'a>(one: &'a UserId, other: &'a UserId) -> (&'a str, &'a str) {
 
 impl Writer<'_> {
     /// Makes an empty conversation with a number and a token of its own. The caller stores it.
-    pub fn new_room(&mut self, kind: RoomType, name: String) -> Result<Room> {
+    pub fn new_room(&mut self, kind: RoomType, name: SmolStr) -> Result<Room> {
         let id = self.next_number("next_room")?;
         loop {
             let Some(token) = Token::from_random(random_numbers()?) else { continue };

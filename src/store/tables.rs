@@ -61,7 +61,10 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::talk::participant::Member;
+    use crate::talk::message::{Body, Message, Profile, System};
+    use crate::talk::participant::{Actor, GuestId, Member, ParticipantType, UserId};
+    use crate::talk::room::{Room, RoomType};
+    use crate::talk::token::Token;
 
     #[test]
     fn a_record_survives_and_a_broken_one_is_refused() {
@@ -72,5 +75,27 @@ mod tests {
         assert!(decode::<Member>(&[bytes.clone(), vec![0]].concat()).is_err());
         assert!(decode::<Member>(&[]).is_err());
         assert!(decode::<Member>(&[9, 0, 0]).is_err());
+    }
+    fn hex(record: &impl Serialize) -> String {
+        encode(record).unwrap().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The types may change; databases that people have do not.
+    #[test]
+    fn records_are_stored_as_the_first_version_stored_them() {
+        let alice = || Actor::User(UserId::new("alice"));
+        let mut room = Room::new(7, Token::parse("abcd").unwrap(), RoomType::Public, "Plans".into());
+        room.password = Some("hash".to_owned());
+        room.lobby_timer = Some(1_600_000_000);
+        room.add(alice(), ParticipantType::Owner);
+        room.add(Actor::Guest(GuestId::from_bytes([9; 20])), ParticipantType::Guest);
+        let body = Body::System(System::ConversationRenamed { old: "Old".into(), new: "Plans".into() });
+        room.last_message = Some(Message { id: 3, actor: alice(), timestamp: 1_600_000_001, comments: 1, body });
+        assert_eq!(
+            hex(&room),
+            "010704616263640205506c616e7301046861736800000180c0f0f50b000000000001060005616c69636582c0f0f50b010201034f6c6405506c616e73030002010005616c696365000000000201090909090909090909090909090909090909090903000000"
+        );
+        let profile = Profile { display_name: "Alice A.".into(), seen: -2, deleted_at: Some(5), exists: true };
+        assert_eq!(hex(&profile), "0108416c69636520412e03010a01");
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::talk::participant::{GuestId, UserId};
 use serde::{Deserialize, Serialize};
+use smol_str::{SmolStr, format_smolstr};
 
 /// Somebody mentioned in a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,9 +143,9 @@ pub fn resolve(text: &str, exists: impl Fn(&str) -> Option<UserId>) -> (String, 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Suggestion {
     /// What to write after the `@`.
-    pub id: String,
+    pub id: SmolStr,
     /// The name that people see.
-    pub label: String,
+    pub label: SmolStr,
     /// `users`, `guests` or `calls`.
     pub source: &'static str,
 }
@@ -153,8 +154,8 @@ pub struct Suggestion {
 /// `room_name` is the conversation's name where everybody at once can be mentioned.
 pub fn suggestions(
     search: &str,
-    users: &[(UserId, String)],
-    guests: &[(GuestId, String)],
+    users: &[(UserId, SmolStr)],
+    guests: &[(GuestId, SmolStr)],
     spoke: &[UserId],
     room_name: Option<&str>,
 ) -> Vec<Suggestion> {
@@ -163,7 +164,7 @@ pub fn suggestions(
     let contains = |text: &str| text.to_lowercase().contains(&wanted);
     let equals = |text: &str| !wanted.is_empty() && text.to_lowercase() == wanted;
 
-    let mut found: Vec<&(UserId, String)> =
+    let mut found: Vec<&(UserId, SmolStr)> =
         users.iter().filter(|(id, name)| contains(id.as_str()) || contains(name)).collect();
     // Stable: whoever has not spoken stays in the order of joining.
     found.sort_by_key(|(id, name)| {
@@ -173,21 +174,21 @@ pub fn suggestions(
     });
     let mut list: Vec<Suggestion> = found
         .into_iter()
-        .map(|(id, name)| Suggestion { id: id.to_string(), label: name.clone(), source: "users" })
+        .map(|(id, name)| Suggestion { id: id.as_name(), label: name.clone(), source: "users" })
         .collect();
 
-    let shown = |name: &str| if name.is_empty() { "Guest".to_owned() } else { name.to_owned() };
+    let shown = |name: &SmolStr| if name.is_empty() { "Guest".into() } else { name.clone() };
     let named = guests.iter().map(|(id, name)| (id, shown(name)));
     let (exact, partly): (Vec<_>, Vec<_>) =
         named.filter(|(_, label)| contains(label)).partition(|(_, label)| equals(label));
     list.extend(exact.into_iter().chain(partly).map(|(id, label)| Suggestion {
-        id: format!("guest/{id}"),
+        id: format_smolstr!("guest/{id}"),
         label,
         source: "guests",
     }));
 
     if let Some(name) = room_name {
-        let everybody = Suggestion { id: "all".to_owned(), label: name.to_owned(), source: "calls" };
+        let everybody = Suggestion { id: "all".into(), label: name.into(), source: "calls" };
         if "all".starts_with(search) || starts(name) {
             list.insert(0, everybody);
         } else if contains(name) {
@@ -246,8 +247,7 @@ mod tests {
 
     #[test]
     fn suggestions_put_the_likely_first() {
-        let people =
-            [("ann", "Madani"), ("dan", "Daniel"), ("bob", "Bob")].map(|(id, n)| (UserId::new(id), n.to_owned()));
+        let people = [("ann", "Madani"), ("dan", "Daniel"), ("bob", "Bob")].map(|(id, n)| (UserId::new(id), n.into()));
         let ids = |search: &str, spoke: &[&str]| {
             let spoke: Vec<UserId> = spoke.iter().map(|id| UserId::new(*id)).collect();
             let list = suggestions(search, &people, &[], &spoke, Some("Plans"));

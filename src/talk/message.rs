@@ -6,8 +6,8 @@ use crate::talk::participant::{Actor, GuestId, UserId};
 use crate::talk::room::{Room, RoomId, RoomType};
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Deserialize, Serialize, Serializer};
+use smol_str::{SmolStr, format_smolstr};
 use std::borrow::Cow;
-use std::sync::Arc;
 
 /// Longest chat message, Unicode scalar values (SPEC D.4).
 pub const MESSAGE_LIMIT: usize = 32_000;
@@ -63,9 +63,9 @@ pub enum System {
     /// `conversation_renamed`
     ConversationRenamed {
         /// The name before.
-        old: String,
+        old: SmolStr,
         /// The name since.
-        new: String,
+        new: SmolStr,
     },
     /// `guests_allowed`
     GuestsAllowed,
@@ -142,7 +142,7 @@ impl Message {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
     /// The name that people see.
-    pub display_name: String,
+    pub display_name: SmolStr,
     /// When the name was last heard from Nextcloud, Unix seconds.
     pub seen: i64,
     /// Set when the account was deleted: the newest message id at that time.
@@ -154,7 +154,7 @@ pub struct Profile {
 impl Profile {
     /// Somebody of whom only the id is known.
     pub fn unknown(id: &UserId) -> Profile {
-        Profile { display_name: id.to_string(), seen: 0, deleted_at: None, exists: true }
+        Profile { display_name: id.as_name(), seen: 0, deleted_at: None, exists: true }
     }
 
     /// Whether the account was deleted after this message: then it is the message of "deleted users".
@@ -166,9 +166,9 @@ impl Profile {
 /// Who people are: the store, or a test's list.
 pub trait People {
     /// A user's profile; [`Profile::unknown`] when nothing is stored.
-    fn profile(&self, id: &UserId) -> Result<Arc<Profile>>;
+    fn profile(&self, id: &UserId) -> Result<Profile>;
     /// The name that a guest gave in this conversation; empty when none.
-    fn guest_name(&self, room: RoomId, id: GuestId) -> Result<String>;
+    fn guest_name(&self, room: RoomId, id: GuestId) -> Result<SmolStr>;
 }
 
 /// A message as the API shows it to one reader.
@@ -179,7 +179,7 @@ pub struct MessageView<'a> {
     token: &'a str,
     actor_type: &'static str,
     actor_id: Cow<'a, str>,
-    actor_display_name: String,
+    actor_display_name: SmolStr,
     timestamp: i64,
     message: Cow<'a, str>,
     message_parameters: Parameters,
@@ -217,15 +217,15 @@ impl Parent<'_> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct Parameter {
     r#type: &'static str,
-    id: String,
-    name: String,
+    id: SmolStr,
+    name: SmolStr,
     #[serde(rename = "call-type", skip_serializing_if = "Option::is_none")]
     call_type: Option<&'static str>,
 }
 
 impl Parameter {
-    fn new(r#type: &'static str, id: String, name: String) -> Parameter {
-        Parameter { r#type, id, name, call_type: None }
+    fn new(r#type: &'static str, id: impl Into<SmolStr>, name: impl Into<SmolStr>) -> Parameter {
+        Parameter { r#type, id: id.into(), name: name.into(), call_type: None }
     }
 }
 
@@ -300,19 +300,19 @@ impl<'a, P: People> Reading<'a, '_, P> {
         }))
     }
 
-    fn author(&self, message: &'a Message) -> Result<(&'static str, Cow<'a, str>, String)> {
+    fn author(&self, message: &'a Message) -> Result<(&'static str, Cow<'a, str>, SmolStr)> {
         Ok(match &message.actor {
             Actor::User(id) => {
                 let profile = self.people.profile(id)?;
                 if profile.was_deleted_after(message.id) {
-                    ("deleted_users", Cow::Borrowed("deleted_users"), String::new())
+                    ("deleted_users", Cow::Borrowed("deleted_users"), SmolStr::default())
                 } else {
-                    ("users", Cow::Borrowed(id.as_str()), profile.display_name.clone())
+                    ("users", Cow::Borrowed(id.as_str()), profile.display_name)
                 }
             }
             Actor::Guest(id) => ("guests", Cow::Owned(id.to_string()), self.people.guest_name(self.room.id, *id)?),
-            Actor::Bot => ("bots", Cow::Borrowed("talk"), "talk-bot".to_owned()),
-            Actor::Guests => ("guests", Cow::Borrowed("guests-only"), String::new()),
+            Actor::Bot => ("bots", Cow::Borrowed("talk"), "talk-bot".into()),
+            Actor::Guests => ("guests", Cow::Borrowed("guests-only"), SmolStr::default()),
         })
     }
 
@@ -321,26 +321,26 @@ impl<'a, P: People> Reading<'a, '_, P> {
             Actor::User(id) => {
                 let profile = self.people.profile(id)?;
                 if profile.was_deleted_after(message.id) {
-                    Parameter::new("user", "deleted_users".to_owned(), "deleted_users".to_owned())
+                    Parameter::new("user", "deleted_users", "deleted_users")
                 } else {
-                    Parameter::new("user", id.to_string(), profile.display_name.clone())
+                    Parameter::new("user", id.as_name(), profile.display_name)
                 }
             }
             Actor::Guest(id) => self.guest(*id)?,
-            Actor::Bot => Parameter::new("user", "talk".to_owned(), "talk-bot".to_owned()),
-            Actor::Guests => Parameter::new("guest", "guest/guests-only".to_owned(), "Guest".to_owned()),
+            Actor::Bot => Parameter::new("user", "talk", "talk-bot"),
+            Actor::Guests => Parameter::new("guest", "guest/guests-only", "Guest"),
         })
     }
 
     fn user(&self, id: &UserId) -> Result<Parameter> {
         let profile = self.people.profile(id)?;
-        let name = if profile.exists { profile.display_name.clone() } else { id.to_string() };
-        Ok(Parameter::new("user", id.to_string(), name))
+        let name = if profile.exists { profile.display_name } else { id.as_name() };
+        Ok(Parameter::new("user", id.as_name(), name))
     }
 
     fn guest(&self, id: GuestId) -> Result<Parameter> {
         let name = self.people.guest_name(self.room.id, id)?;
-        let shown = if name.is_empty() { "Guest".to_owned() } else { format!("{name} (guest)") };
+        let shown = if name.is_empty() { "Guest".into() } else { format_smolstr!("{name} (guest)") };
         Ok(Parameter::new("guest", format!("guest/{id}"), shown))
     }
 
@@ -352,9 +352,9 @@ impl<'a, P: People> Reading<'a, '_, P> {
                 Mention::Guest(hex) => {
                     let name = match GuestId::parse(hex) {
                         Some(id) => self.people.guest_name(self.room.id, id)?,
-                        None => String::new(),
+                        None => SmolStr::default(),
                     };
-                    let name = if name.is_empty() { "Guest".to_owned() } else { name };
+                    let name = if name.is_empty() { "Guest".into() } else { name };
                     Parameter::new("guest", format!("guest/{hex}"), name)
                 }
                 Mention::All => Parameter {
@@ -363,7 +363,7 @@ impl<'a, P: People> Reading<'a, '_, P> {
                         RoomType::Group => "group",
                         RoomType::Public => "public",
                     }),
-                    ..Parameter::new("call", self.room.token.to_string(), self.room_name.to_owned())
+                    ..Parameter::new("call", self.room.token.as_str(), self.room_name)
                 },
             };
             parameters.push((Cow::Owned(placeholder), parameter));

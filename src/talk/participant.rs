@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha1::{Digest, Sha1};
+use smol_str::SmolStr;
 use std::fmt;
 
 /// Participants whose last ping is older are dropped from the conversation, seconds (SPEC B.9).
@@ -15,17 +16,22 @@ pub const NEVER_HEARD: i64 = i64::MAX;
 /// A user's id, spelled as Nextcloud spells it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct UserId(String);
+pub struct UserId(SmolStr);
 
 impl UserId {
     /// Takes the id that Nextcloud, the configuration or the store gave.
-    pub fn new(id: impl Into<String>) -> UserId {
+    pub fn new(id: impl Into<SmolStr>) -> UserId {
         UserId(id.into())
     }
 
     /// The id's characters.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The id as a name, for where no other is known.
+    pub fn as_name(&self) -> SmolStr {
+        self.0.clone()
     }
 }
 

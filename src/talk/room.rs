@@ -5,6 +5,7 @@ use crate::talk::message::Message;
 use crate::talk::participant::{Actor, GuestId, NEVER_HEARD, Participant, ParticipantNo, ParticipantType, UserId};
 use crate::talk::token::Token;
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 /// Longest name on renaming, Unicode scalar values after trimming (the contract, "Rename a conversation").
 const RENAME_LIMIT: usize = 200;
@@ -58,7 +59,7 @@ pub struct Room {
     /// One-to-one, group or public.
     pub kind: RoomType,
     /// The stored name. Of a one-to-one that somebody left for good: that user's id (SPEC C.9).
-    pub name: String,
+    pub name: SmolStr,
     /// bcrypt hash of the password.
     pub password: Option<String>,
     /// Nobody may write or call.
@@ -89,7 +90,7 @@ pub struct Room {
 
 impl Room {
     /// A conversation nobody is in yet.
-    pub fn new(id: RoomId, token: Token, kind: RoomType, name: String) -> Room {
+    pub fn new(id: RoomId, token: Token, kind: RoomType, name: SmolStr) -> Room {
         Room {
             id,
             token,
@@ -209,18 +210,18 @@ pub fn trim(text: &str) -> &str {
 }
 
 /// Checks the name of a new conversation: not empty, at most 255 characters.
-pub fn new_name(text: &str) -> Result<String> {
+pub fn new_name(text: &str) -> Result<SmolStr> {
     checked_name(text, CREATE_LIMIT)
 }
 
 /// Checks a conversation's next name: not empty, at most 200 characters.
-pub fn next_name(text: &str) -> Result<String> {
+pub fn next_name(text: &str) -> Result<SmolStr> {
     checked_name(text, RENAME_LIMIT)
 }
 
-fn checked_name(text: &str, limit: usize) -> Result<String> {
+fn checked_name(text: &str, limit: usize) -> Result<SmolStr> {
     let name = trim(text);
-    if name.is_empty() || name.chars().count() > limit { Err(Error::BadRequest) } else { Ok(name.to_owned()) }
+    if name.is_empty() || name.chars().count() > limit { Err(Error::BadRequest) } else { Ok(name.into()) }
 }
 
 /// The name of a conversation that has none, from the people in it (SPEC B.1).

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 use std::fmt;
 
 /// Letters and digits of a new token: no `l`, `0` or `1`, which people confuse (SPEC B).
@@ -14,18 +15,18 @@ const RESERVED: [&str; 2] = ["settings", "backend"];
 /// A conversation's token: 4 to 30 of `a-z0-9` (SPEC A.1).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Token(String);
+pub struct Token(SmolStr);
 
 impl Token {
     /// Reads a token from a path. Anything of another shape is an unknown route, not an unknown conversation.
     pub fn parse(text: &str) -> Result<Token> {
         let fits = (4..=30).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-        if fits { Ok(Token(text.to_owned())) } else { Err(Error::InvalidQuery) }
+        if fits { Ok(Token(text.into())) } else { Err(Error::InvalidQuery) }
     }
 
     /// Makes a token of random numbers; `None` when it came out as a reserved word.
     pub fn from_random(random: [u64; LENGTH]) -> Option<Token> {
-        let text: String = random.iter().map(|n| ALPHABET[(n % ALPHABET.len() as u64) as usize] as char).collect();
+        let text: SmolStr = random.iter().map(|n| ALPHABET[(n % ALPHABET.len() as u64) as usize] as char).collect();
         (!RESERVED.contains(&text.as_str())).then_some(Token(text))
     }
 

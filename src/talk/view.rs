@@ -8,10 +8,10 @@ use crate::talk::participant::{
 use crate::talk::room::{Room, RoomType, generated_name};
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
-use std::sync::Arc;
+use smol_str::{SmolStr, format_smolstr};
 
 /// The name that strangers see.
-const PRIVATE: &str = "Private conversation";
+const PRIVATE: SmolStr = SmolStr::new_static("Private conversation");
 /// What `sessionId` says of somebody who is not connected.
 pub const NO_SESSION: &str = "0";
 
@@ -75,8 +75,8 @@ pub struct Conversation<'a> {
     id: u64,
     token: &'a str,
     r#type: u8,
-    name: String,
-    display_name: String,
+    name: SmolStr,
+    display_name: SmolStr,
     object_type: &'static str,
     object_id: &'static str,
     participant_type: u8,
@@ -140,7 +140,7 @@ pub fn conversation<'a, P: People>(
         && let Some(other) = room.other(user)
         && people.profile(&other)?.exists
     {
-        view.name = other.to_string();
+        view.name = other.as_name();
     }
     view.can_start_call = policy.may_start_call(me.kind);
     if viewer.user.is_some() {
@@ -152,7 +152,7 @@ pub fn conversation<'a, P: People>(
     view.num_guests = room.participants.iter().filter(|p| p.kind.is_guest() && p.silent < SESSION_TIMEOUT).count();
     if let (false, Some(message)) = (viewer.just_created, last_message) {
         let reading = Reading { room, room_name: &view.display_name, reader: viewer.user, people };
-        view.last_message = LastMessage(reading.view(message)?.map(Box::new));
+        view.last_message = LastMessage(reading.view(message)?);
     }
     Ok(view)
 }
@@ -163,8 +163,8 @@ fn minimal(room: &Room) -> Conversation<'_> {
         id: room.id,
         token: room.token.as_str(),
         r#type: room.kind.number(),
-        name: String::new(),
-        display_name: String::new(),
+        name: SmolStr::default(),
+        display_name: SmolStr::default(),
         object_type: "",
         object_id: "",
         participant_type: ParticipantType::Guest.number(),
@@ -193,25 +193,25 @@ fn minimal(room: &Room) -> Conversation<'_> {
 }
 
 /// The name that a caller sees (SPEC B.1).
-pub fn display_name<P: People>(room: &Room, user: Option<&UserId>, takes_part: bool, people: &P) -> Result<String> {
+pub fn display_name<P: People>(room: &Room, user: Option<&UserId>, takes_part: bool, people: &P) -> Result<SmolStr> {
     if room.kind == RoomType::OneToOne {
-        let Some(user) = user.filter(|_| takes_part) else { return Ok(PRIVATE.to_owned()) };
-        let Some(other) = room.other(user) else { return Ok(String::new()) };
+        let Some(user) = user.filter(|_| takes_part) else { return Ok(PRIVATE) };
+        let Some(other) = room.other(user) else { return Ok(SmolStr::default()) };
         let profile = people.profile(&other)?;
         return Ok(match (profile.exists, room.user(&other)) {
-            (true, _) => profile.display_name.clone(),
-            (false, Some(_)) => other.to_string(),
-            (false, None) => format!("Deleted user ({other})"),
+            (true, _) => profile.display_name,
+            (false, Some(_)) => other.as_name(),
+            (false, None) => format_smolstr!("Deleted user ({other})"),
         });
     }
     if user.is_none() && room.kind != RoomType::Public {
-        return Ok(PRIVATE.to_owned());
+        return Ok(PRIVATE);
     }
     if room.name.is_empty() {
         let profiles: Vec<_> = room.users().map(|(_, id)| people.profile(id)).collect::<Result<_>>()?;
-        return Ok(generated_name(profiles.iter().map(|p| &*p.display_name)));
+        return Ok(generated_name(profiles.iter().map(|p| &*p.display_name)).into());
     }
-    Ok(if takes_part { room.name.clone() } else { PRIVATE.to_owned() })
+    Ok(if takes_part { room.name.clone() } else { PRIVATE })
 }
 
 fn level(room: &Room, me: &Participant, member: &Member, policy: &Policy) -> u8 {
@@ -241,7 +241,7 @@ fn participants<'a, P: People>(room: &'a Room, sessions: &'a Sessions, people: &
 
 struct ParticipantEntry<'a> {
     id: &'a UserId,
-    profile: Arc<Profile>,
+    profile: Profile,
     participant: &'a Participant,
     session: Option<&'a Session>,
 }
@@ -280,7 +280,7 @@ impl Serialize for Participants<'_> {
 }
 
 /// A message, or `[]` when there is none to show.
-struct LastMessage<'a>(Option<Box<MessageView<'a>>>);
+struct LastMessage<'a>(Option<MessageView<'a>>);
 
 impl Serialize for LastMessage<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
@@ -309,7 +309,7 @@ pub enum ParticipantLine<'a> {
         /// The user's id.
         user_id: &'a str,
         /// The name that people see.
-        display_name: String,
+        display_name: SmolStr,
     },
     /// A guest.
     #[serde(rename_all = "camelCase")]
@@ -325,7 +325,7 @@ pub enum ParticipantLine<'a> {
         /// Always empty.
         user_id: &'static str,
         /// The name that the guest gave, or nothing.
-        display_name: String,
+        display_name: SmolStr,
     },
 }
 
@@ -344,7 +344,7 @@ pub fn participant_lines<'a, P: People>(
             Actor::User(id) => {
                 let profile = people.profile(id)?;
                 if profile.exists {
-                    let display_name = profile.display_name.clone();
+                    let display_name = profile.display_name;
                     let user_id = id.as_str();
                     users.push(ParticipantLine::User {
                         in_call,

@@ -61,7 +61,7 @@ impl Clock {
             store,
             signals: Arc::default(),
             wake: Box::new(|_| ()),
-            talk_hash: String::new(),
+            talk_hash: Default::default(),
             config,
         };
         Clock { app: Arc::new(app), folder, steady, ahead: AtomicI64::new(0) }
@@ -138,7 +138,7 @@ impl Clock {
             Ok(Reply::Change(_) | Reply::Later(..)) => panic!("{who:?}: {method} {path}: no answer"),
             Err(error) => roomd::ocs::failure(Version::V2, &request, &error),
         };
-        let headers = answer.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        let headers = answer.headers.iter().map(|(name, value)| ((*name).to_owned(), value.to_string())).collect();
         let response = Response { status: answer.status, headers, body: answer.body };
         Answer::new(format!("{who:?} at {now}: {method} {path}"), response)
     }
