@@ -227,6 +227,7 @@ impl ser::SerializeStruct for Compound<'_> {
     type Ok = ();
     type Error = Error;
     /// Names come from the source, or from `#[serde(rename)]` there: letters.
+    #[inline(always)]
     fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<()> {
         self.comma();
         self.out.push(b'"');
