@@ -19,6 +19,7 @@
 //! server/run.rs        the process: log, signals, systemd     server/socket.rs   the sockets
 //! server/bodies.rs     requests' bodies                      server/responder.rs   where an answer goes
 //! server/writers.rs    the threads, and callers who do not take their answers
+//! server/turns.rs      answers left to whoever writes on the same connection
 //! server/admin.rs      the operators' socket: health, readiness, metrics, changes
 //! sweep.rs             what is done every few seconds
 //! dispatch.rs          the path of one request, in three lanes

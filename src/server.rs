@@ -5,6 +5,7 @@ mod bodies;
 mod responder;
 mod run;
 mod socket;
+mod turns;
 mod writers;
 
 pub use responder::Responder;

@@ -257,6 +257,46 @@ fn ten_thousand_requests_on_one_connection_are_answered_in_their_order() {
     }
 }
 
+/// Answers that workers make at once, and ones that come after a commit: written by threads that know nothing of each other.
+#[test]
+fn many_kinds_of_requests_on_one_connection_are_answered_in_their_order() {
+    let head = format!("HTTP/1.1\r\nHost: x\r\nOCS-APIRequest: true\r\n{LOGIN}");
+    let api = "/ocs/v2.php/apps/spreed/api/v1";
+    let round = [
+        (200, "GET /health HTTP/1.1\r\nHost: x\r\n\r\n".to_owned()),
+        (201, format!("POST {api}/room?roomType=2&roomName=x {head}Content-Length: 0\r\n\r\n")),
+        (401, KEPT.to_owned()),
+        (404, format!("GET {api}/room/abcdefgh {head}\r\n")),
+        (405, format!("PUT {api}/room {head}Content-Length: 0\r\n\r\n")),
+    ];
+    let rounds = 20;
+    let requests: String = round.iter().map(|(_, request)| request.as_str()).collect();
+    let wanted: Vec<u16> = round.iter().map(|(status, _)| *status).cycle().take(rounds * round.len()).collect();
+    for mut target in [Target::on_unix_socket(), Target::on_tcp()] {
+        std::thread::scope(|scope| {
+            let answered = || statuses(&mut target.send(requests.repeat(rounds).as_bytes()), wanted.len());
+            let callers: Vec<_> = (0..8).map(|_| scope.spawn(answered)).collect();
+            callers.into_iter().for_each(|caller| assert_eq!(caller.join().unwrap(), wanted));
+        });
+        target.serves("answers of many kinds");
+    }
+}
+
+/// The statuses of the next `count` answers.
+fn statuses(stream: &mut Box<dyn Connection>, count: usize) -> Vec<u16> {
+    let (mut text, mut buffer) = (String::new(), [0; 64 * 1024]);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    // The last one has no body.
+    while (text.matches("HTTP/1.1 ").count() < count || !text.ends_with("\r\n\r\n")) && Instant::now() < deadline {
+        match stream.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => text.push_str(&String::from_utf8_lossy(&buffer[..read])),
+            Err(_) => {}
+        }
+    }
+    text.split("HTTP/1.1 ").skip(1).map(|answer| answer[..3].parse().unwrap()).collect()
+}
+
 #[test]
 fn readers_that_never_read() {
     for mut target in [Target::on_unix_socket(), Target::on_tcp()] {

@@ -6,6 +6,7 @@
 //! is done. And while there is such a thread, those who have not said `Connection: close`, as nginx does, and may have
 //! sent thousands of requests on the same connection, get their answers from threads of their own.
 
+use super::turns::Turns;
 use crate::buffers;
 use std::cell::RefCell;
 use std::io::Write;
@@ -43,14 +44,21 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// Writes it. A caller who is gone by now is nobody's fault.
-    fn write(self) {
+    /// Writes it, and calls `in_turn` when those before it on the same connection have been written. A caller who is gone
+    /// by now is nobody's fault.
+    fn write<T>(self, in_turn: impl FnOnce() -> T) -> T {
         let mut writer = self.raw.into_writer();
-        let written = writer.write_all(&self.bytes).and_then(|()| writer.write_all(&self.long_body));
+        // There is nothing to flush yet: this is how tiny_http lets wait for the turn.
+        let ready = writer.flush();
+        let turn = in_turn();
+        let written =
+            ready.and_then(|()| writer.write_all(&self.bytes)).and_then(|()| writer.write_all(&self.long_body));
         if let Err(error) = written.and_then(|()| writer.flush()) {
             log::debug!("request {}: the caller did not take the answer: {}", self.id, error.kind());
         }
+        drop(writer);
         buffers::give_back(self.bytes);
+        turn
     }
 
     /// Whether the caller said that no other request comes on the connection.
@@ -95,6 +103,7 @@ pub struct Writers {
     started: Instant,
     slots: Mutex<Vec<Arc<Slot>>>,
     held_up: AtomicBool,
+    turns: Turns<Outgoing>,
     aside: Sender<Outgoing>,
     aside_work: Arc<Mutex<Receiver<Outgoing>>>,
 }
@@ -107,6 +116,7 @@ impl Writers {
             started: Instant::now(),
             slots: Mutex::default(),
             held_up: AtomicBool::new(false),
+            turns: Turns::default(),
             aside,
             aside_work: Arc::new(Mutex::new(aside_work)),
         })
@@ -152,10 +162,19 @@ impl Writers {
     /// Writes an answer, or has it written.
     pub fn send(&self, answer: Outgoing) {
         if !self.held_up.load(Ordering::Relaxed) || answer.is_last() {
-            return self.watched(|| answer.write());
+            return self.watched(|| self.write(answer));
         }
         // The other end is in `self`.
         let _ = self.aside.send(answer);
+    }
+
+    /// Writes an answer, unless another thread does that for this one; and what was left to this one meanwhile.
+    fn write(&self, answer: Outgoing) {
+        let Some(connection) = answer.raw.remote_addr().copied() else { return answer.write(|| ()) };
+        let mut next = self.turns.leave(connection, answer);
+        while let Some(answer) = next {
+            next = answer.write(|| self.turns.begin(connection)).end();
+        }
     }
 
     /// Writes, and is replaced if that lasts.
@@ -173,7 +192,7 @@ impl Writers {
         let work = self.aside_work.clone();
         self.start("aside", PATIENT, move || {
             let next = work.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            next.map(Outgoing::write).is_ok()
+            next.map(|answer| answer.write(|| ())).is_ok()
         })?;
         let this = self.clone();
         let look = move || {
