@@ -60,8 +60,7 @@ pub struct Server {
     pub socket_group: String,
     /// Peers whose `X-Forwarded-For` is believed; the unix socket always is.
     pub trusted_proxies: Vec<IpAddr>,
-    /// Threads that answer from the store, 1 to 64. Fewer keep the slowest reads beside many changes short, more answer a few
-    /// per cent more of them.
+    /// Threads that answer from the store, 1 to 64. Beside many changes, more of them give readers a larger share of the CPU.
     pub workers: usize,
     /// Threads that ask Nextcloud, 1 to 64. Passwords are hashed by others.
     pub slow_workers: usize,

@@ -49,7 +49,7 @@ const LATE_DESCRIPTORS: usize = 2;
 const FEW_CONNECTIONS: usize = 2;
 /// How many connections end at a time for the sake of those that wait.
 const KNOCKS: usize = 8;
-/// Threads that write the answers of committed changes. With two, the slowest reads beside 64 writers took 8-20 % longer,
+/// Threads that write the answers of committed changes. With two, the slowest reads beside 64 writers took 7 % longer,
 /// and the writers did not get more done.
 const ANSWER_THREADS: usize = 1;
 
