@@ -299,8 +299,9 @@ fn run(arguments: &Arguments, server: &Server, scenario: &str, logins: &[(String
         client.ask(&request("show", user, token, 0, arguments.close));
     }
     let mut scenarios = vec![(scenario, arguments.clients)];
-    if let Some((beside, clients)) = arguments.beside.as_deref().and_then(|b| b.split_once(':')) {
-        scenarios.push((beside, clients.parse().expect("--beside takes scenario:clients")));
+    if let Some(beside) = &arguments.beside {
+        let parts = beside.split_once(':').and_then(|(beside, clients)| Some((beside, clients.parse().ok()?)));
+        scenarios.push(parts.expect("--beside takes scenario:clients"));
     }
     let (cpu, started) = (server.cpu(), Instant::now());
     let until = started + Duration::from_secs_f64(arguments.seconds);
