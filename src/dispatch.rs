@@ -219,7 +219,9 @@ impl Dispatcher {
             SlowWork::Run(job) => (job, Vec::new()),
             SlowWork::Ask(key, job) => (job, self.logins.give_up(key)),
         };
-        std::iter::once(job).chain(waiting).for_each(|job| job.fail(&Error::Unavailable(why)));
+        // Later, because they may have to be written in another order.
+        let fail = |job| self.send_later(job, Err(Error::Unavailable(why)));
+        std::iter::once(job).chain(waiting).for_each(fail);
     }
 
     fn to_hashing_lane(&self, job: Box<Job>) {
@@ -317,7 +319,7 @@ impl Dispatcher {
                 let this = self.clone();
                 self.submit(job, open, move |job, opened| match opened {
                     Ok(()) => this.polls.again(job),
-                    Err(error) => job.fail(&error),
+                    Err(error) => this.send_later(job, Err(error)),
                 });
             }
             Err(error @ Error::NotFound(_)) => match guesser {

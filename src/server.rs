@@ -32,7 +32,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use writers::{MOST_REPLACED, Writers};
+use writers::{ASKERS, MOST_REPLACED, WORKERS, Writers};
 
 /// Longest time that shutting down waits for requests under way.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(9);
@@ -161,10 +161,10 @@ pub fn start(config: Config) -> Result<Running, String> {
 fn start_threads(shared: &Arc<Shared>, work: Work) -> std::io::Result<Vec<JoinHandle<()>>> {
     let writers = &shared.writers;
     let worker = shared.clone();
-    let mut threads = writers.start("worker", shared.config.server.workers, move || worker.work())?;
+    let mut threads = writers.start(WORKERS, shared.config.server.workers, move || worker.work())?;
     let Work { slow, hashing, answers } = work;
     let dispatcher = shared.dispatcher.clone();
-    writers.start("slow", shared.config.server.slow_workers, move || dispatcher.serve_slow_lane(&slow))?;
+    writers.start(ASKERS, shared.config.server.slow_workers, move || dispatcher.serve_slow_lane(&slow))?;
     let dispatcher = shared.dispatcher.clone();
     writers.start("hash", password::MAX_AT_ONCE, move || dispatcher.serve_hashing_lane(&hashing))?;
     writers.start("answer", ANSWER_THREADS, move || Dispatcher::write_answer(&answers))?;
@@ -323,7 +323,7 @@ impl Running {
         if let Some(server) = self.shared.server() {
             (0..self.shared.config.server.workers + MOST_REPLACED).for_each(|_| server.unblock());
         }
-        let worker = |thread: &&JoinHandle<()>| thread.thread().name().is_some_and(|name| name.starts_with("worker"));
+        let worker = |thread: &&JoinHandle<()>| thread.thread().name().is_some_and(|name| name == WORKERS);
         let workers: Vec<_> = self.threads.iter().filter(worker).collect();
         let idle = || METRICS.in_flight.get() == 0 && workers.iter().all(|worker| worker.is_finished());
         while !idle() && Instant::now() < deadline {

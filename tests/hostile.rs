@@ -282,6 +282,37 @@ fn many_kinds_of_requests_on_one_connection_are_answered_in_their_order() {
     }
 }
 
+/// Whoever asks about a login answers all requests that wait for it: in any order, and others come in between.
+#[test]
+fn requests_on_one_connection_that_wait_for_the_same_login_are_answered_in_their_order() {
+    let request = |number: usize, last: bool| {
+        let login = format!("Authorization: Bearer {number}\r\n");
+        let waiting = format!("GET /ocs/v2.php/apps/spreed/api/v1/room HTTP/1.1\r\nHost: x\r\n{login}\r\n");
+        let end = if last { "PUT /ocs/v2.php/apps/spreed/api/v1/room" } else { "GET /health" };
+        format!("{}{end} HTTP/1.1\r\nHost: x\r\n\r\n", waiting.repeat(3))
+    };
+    let rounds = 4;
+    let wanted: Vec<u16> = (0..rounds).flat_map(|n| [401, 401, 401, if n + 1 < rounds { 200 } else { 405 }]).collect();
+    for mut target in [Target::on_unix_socket(), Target::on_tcp()] {
+        let answered = |caller: usize| {
+            let requests: String = (0..rounds).map(|n| request(caller * rounds + n, n + 1 == rounds)).collect();
+            statuses(&mut target.send(requests.as_bytes()), wanted.len())
+        };
+        std::thread::scope(|scope| {
+            let callers: Vec<_> = (0..8)
+                .map(|caller| {
+                    scope.spawn({
+                        let answered = &answered;
+                        move || answered(caller)
+                    })
+                })
+                .collect();
+            callers.into_iter().for_each(|caller| assert_eq!(caller.join().unwrap(), wanted));
+        });
+        target.serves("logins that many waited for");
+    }
+}
+
 /// The statuses of the next `count` answers.
 fn statuses(stream: &mut Box<dyn Connection>, count: usize) -> Vec<u16> {
     let (mut text, mut buffer) = (String::new(), [0; 64 * 1024]);

@@ -4,7 +4,8 @@
 //! moment in which an answer is written is the moment in which the system gives the CPU to the client that waits for it:
 //! the writing thread stands still with its writer in its hand, the client's next request is read and answered by another
 //! thread, and that one waits, too. Among the slowest hundredth of reads beside 64 writers it was two fifths of the time.
-//! So the other thread leaves its answer to the one that has the turn, and goes on with something else.
+//! So the other worker leaves its answer to the one that has the turn, and goes on with something else. The one that got
+//! it may have to wait for its turn then, as the other would have.
 
 use foldhash::fast::RandomState;
 use std::collections::HashMap;
@@ -14,7 +15,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Parts with a lock of their own.
 const SHELVES: usize = 16;
 
-/// Connections, by the caller's end of them, on which somebody writes just now, and what was left to them.
+/// Connections, by the caller's end of them, on which somebody writes just now, and what was left to them. Two may share
+/// one, where the server listens on several addresses; then an answer may wait for one on the other.
 pub struct Turns<A>([Mutex<Shelf<A>>; SHELVES]);
 
 type Shelf<A> = HashMap<SocketAddr, Option<A>, RandomState>;
@@ -51,7 +53,7 @@ impl<A> Turns<A> {
     }
 }
 
-/// The time in which an answer is being written. Ends when it is dropped, also by a panic.
+/// The time in which an answer is being written. Ends when it is dropped, also by a panic; what was left is dropped, too.
 pub struct Turn<'t, A> {
     turns: &'t Turns<A>,
     connection: SocketAddr,

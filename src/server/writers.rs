@@ -4,12 +4,14 @@
 //! request of the same connection waits for something to happen: tiny_http writes a connection's answers in their order.
 //! Neither may hold up anybody else. So a thread that has been writing for long is replaced by another, and ends once it
 //! is done. And while there is such a thread, those who have not said `Connection: close`, as nginx does, and may have
-//! sent thousands of requests on the same connection, get their answers from threads of their own.
+//! sent thousands of requests on the same connection, get their answers from threads of their own. When so many of those
+//! wait for one another that no more can be started, such callers are not answered any more; the others are.
 
 use super::turns::Turns;
 use crate::buffers;
 use std::cell::RefCell;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -25,6 +27,12 @@ const LOOK: Duration = Duration::from_millis(50);
 pub const MOST_REPLACED: usize = 64;
 /// Threads that write to those who may have sent many requests on one connection.
 const PATIENT: usize = 8;
+
+/// The threads that have nothing in their hands but the request that they serve.
+pub const WORKERS: &str = "worker";
+/// The threads that ask who callers are. They go on with all requests that waited for the answer, one after another, in
+/// any order: writing to one may mean waiting for the next. So they leave writing to the patient.
+pub const ASKERS: &str = "slow";
 
 /// One piece of a thread's work; false when there will never be another.
 type Piece = Arc<dyn Fn() -> bool + Send + Sync>;
@@ -44,13 +52,15 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// Writes it, and calls `in_turn` when those before it on the same connection have been written. A caller who is gone
-    /// by now is nobody's fault.
+    /// Writes it, and calls `in_turn` when those before it on the same connection are done with. A caller who is gone by
+    /// now is nobody's fault.
     fn write<T>(self, in_turn: impl FnOnce() -> T) -> T {
+        // Dropped after the writer, should there be a panic: what was left in a turn may be waiting for this writer.
+        let turn;
         let mut writer = self.raw.into_writer();
-        // There is nothing to flush yet: this is how tiny_http lets wait for the turn.
+        // This is how to wait for one's turn.
         let ready = writer.flush();
-        let turn = in_turn();
+        turn = in_turn();
         let written =
             ready.and_then(|()| writer.write_all(&self.bytes)).and_then(|()| writer.write_all(&self.long_body));
         if let Err(error) = written.and_then(|()| writer.flush()) {
@@ -161,19 +171,23 @@ impl Writers {
 
     /// Writes an answer, or has it written.
     pub fn send(&self, answer: Outgoing) {
-        if !self.held_up.load(Ordering::Relaxed) || answer.is_last() {
-            return self.watched(|| self.write(answer));
+        let crew = SLOT.with_borrow(|slot| slot.as_ref().map_or("", |slot| slot.crew.name));
+        if crew == ASKERS || self.held_up.load(Ordering::Relaxed) && !answer.is_last() {
+            // The other end is in `self`.
+            let _ = self.aside.send(answer);
+        } else if let (WORKERS, Some(connection)) = (crew, answer.raw.remote_addr().copied()) {
+            self.write_and_take_over(connection, answer);
+        } else {
+            self.watched(|| answer.write(|| ()));
         }
-        // The other end is in `self`.
-        let _ = self.aside.send(answer);
     }
 
-    /// Writes an answer, unless another thread does that for this one; and what was left to this one meanwhile.
-    fn write(&self, answer: Outgoing) {
-        let Some(connection) = answer.raw.remote_addr().copied() else { return answer.write(|| ()) };
+    /// Writes an answer, unless another worker does that for this one; and what was left to this one meanwhile. Only
+    /// workers do so: others may hold, or have before them, the very answer that one which was left must wait for.
+    fn write_and_take_over(&self, connection: SocketAddr, answer: Outgoing) {
         let mut next = self.turns.leave(connection, answer);
         while let Some(answer) = next {
-            next = answer.write(|| self.turns.begin(connection)).end();
+            next = self.watched(|| answer.write(|| self.turns.begin(connection))).end();
         }
     }
 
@@ -189,10 +203,12 @@ impl Writers {
 
     /// Starts the threads that wait for patient callers, and the one that looks after all the others.
     pub fn watch(self: &Arc<Self>) -> std::io::Result<()> {
-        let work = self.aside_work.clone();
+        let (work, this) = (self.aside_work.clone(), Arc::downgrade(self));
         self.start("aside", PATIENT, move || {
             let next = work.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            next.map(|answer| answer.write(|| ())).is_ok()
+            let (Ok(answer), Some(this)) = (next, this.upgrade()) else { return false };
+            this.watched(|| answer.write(|| ()));
+            true
         })?;
         let this = self.clone();
         let look = move || {
