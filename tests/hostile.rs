@@ -257,7 +257,8 @@ fn ten_thousand_requests_on_one_connection_are_answered_in_their_order() {
     }
 }
 
-/// Answers that workers make at once, and ones that come after a commit: written by threads that know nothing of each other.
+/// Answers that workers make at once, ones that come after a commit, and ones that wait for a login: written by different
+/// threads.
 #[test]
 fn many_kinds_of_requests_on_one_connection_are_answered_in_their_order() {
     let head = format!("HTTP/1.1\r\nHost: x\r\nOCS-APIRequest: true\r\n{LOGIN}");
@@ -272,14 +273,7 @@ fn many_kinds_of_requests_on_one_connection_are_answered_in_their_order() {
     let rounds = 20;
     let requests: String = round.iter().map(|(_, request)| request.as_str()).collect();
     let wanted: Vec<u16> = round.iter().map(|(status, _)| *status).cycle().take(rounds * round.len()).collect();
-    for mut target in [Target::on_unix_socket(), Target::on_tcp()] {
-        std::thread::scope(|scope| {
-            let answered = || statuses(&mut target.send(requests.repeat(rounds).as_bytes()), wanted.len());
-            let callers: Vec<_> = (0..8).map(|_| scope.spawn(answered)).collect();
-            callers.into_iter().for_each(|caller| assert_eq!(caller.join().unwrap(), wanted));
-        });
-        target.serves("answers of many kinds");
-    }
+    come_in_order("answers of many kinds", &wanted, |_| requests.repeat(rounds));
 }
 
 /// Whoever asks about a login answers all requests that wait for it: in any order, and others come in between.
@@ -293,23 +287,21 @@ fn requests_on_one_connection_that_wait_for_the_same_login_are_answered_in_their
     };
     let rounds = 4;
     let wanted: Vec<u16> = (0..rounds).flat_map(|n| [401, 401, 401, if n + 1 < rounds { 200 } else { 405 }]).collect();
+    come_in_order("logins that many waited for", &wanted, |caller| {
+        (0..rounds).map(|n| request(caller * rounds + n, n + 1 == rounds)).collect()
+    });
+}
+
+/// Eight callers send their requests at once, each on one connection, and get answers with these statuses in this order.
+fn come_in_order(what: &str, wanted: &[u16], requests: impl Fn(usize) -> String + Sync) {
     for mut target in [Target::on_unix_socket(), Target::on_tcp()] {
-        let answered = |caller: usize| {
-            let requests: String = (0..rounds).map(|n| request(caller * rounds + n, n + 1 == rounds)).collect();
-            statuses(&mut target.send(requests.as_bytes()), wanted.len())
-        };
+        let answered = |caller| statuses(&mut target.send(requests(caller).as_bytes()), wanted.len());
+        let answered = &answered;
         std::thread::scope(|scope| {
-            let callers: Vec<_> = (0..8)
-                .map(|caller| {
-                    scope.spawn({
-                        let answered = &answered;
-                        move || answered(caller)
-                    })
-                })
-                .collect();
+            let callers: Vec<_> = (0..8).map(|caller| scope.spawn(move || answered(caller))).collect();
             callers.into_iter().for_each(|caller| assert_eq!(caller.join().unwrap(), wanted));
         });
-        target.serves("logins that many waited for");
+        target.serves(what);
     }
 }
 

@@ -5,7 +5,8 @@
 //! Neither may hold up anybody else. So a thread that has been writing for long is replaced by another, and ends once it
 //! is done. And while there is such a thread, those who have not said `Connection: close`, as nginx does, and may have
 //! sent thousands of requests on the same connection, get their answers from threads of their own. When so many of those
-//! wait for one another that no more can be started, such callers are not answered any more; the others are.
+//! wait for one another that no more can be started, neither such callers are answered any more, nor those whose login has
+//! to be asked about.
 
 use super::turns::Turns;
 use crate::buffers;
@@ -25,7 +26,7 @@ const HELD_UP: u64 = 100;
 const LOOK: Duration = Duration::from_millis(50);
 /// Most threads of a kind that are replaced at the same time.
 pub const MOST_REPLACED: usize = 64;
-/// Threads that write to those who may have sent many requests on one connection.
+/// Threads that write to those who may have sent many requests on one connection, and what [`ASKERS`] leave to them.
 const PATIENT: usize = 8;
 
 /// The threads that have nothing in their hands but the request that they serve.
